@@ -1,0 +1,62 @@
+# `make` alone lists the targets, from the comments behind them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-containers faults soak check format lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+
+setup: $(STAMP) ## Make .venv with everything in it; needs Python 3.11+ (PYTHON=...) and nothing else
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "This Python makes no virtual environments: install its venv package, or name another with PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+run: setup ## Run everything on this machine: Kafka, PostgreSQL, gateway, worker, reader
+	$(BIN)/quizstream dev
+
+test: check ## Run all that gates a change: format, lint, types, import rules, tests
+	$(BIN)/pytest
+
+test-containers: setup ## Run the integration and acceptance tests on testcontainers (needs Docker)
+	QUIZSTREAM_TEST_ENGINES=containers $(BIN)/pytest tests/integration tests/acceptance \
+		--ignore tests/integration/test_local_engines.py
+
+faults: setup ## Break everything that can break, and write what was shown into tests/faults/README.md
+	QUIZSTREAM_FAULTS_REPORT=1 $(BIN)/pytest tests/faults -m "faults or not faults"
+
+soak: setup ## Break things by chance: MINUTES=10, SEED=n to repeat a schedule
+	QUIZSTREAM_SOAK_MINUTES=$(or $(MINUTES),10) QUIZSTREAM_FAULTS_SEED=$(SEED) \
+		$(BIN)/pytest tests/faults/test_everything_faults.py -m faults -k random
+
+check: setup ## Check format, lint, types and import rules only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Resolve the Python packages and Kafka's jars anew, into their two lock files
+	env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+		--output-file requirements.lock pyproject.toml
+	$(BIN)/python -m quizstream.local.jars > kafka_jars.lock.new
+	mv kafka_jars.lock.new services/quizstream/local/kafka_jars.lock
+
+clean: ## Remove .venv, the local data and what the tools left
+	rm -rf .venv .quizstream dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +
