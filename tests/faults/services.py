@@ -1,0 +1,175 @@
+"""The product's processes, which scenarios kill, stop and start again."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.system import AUDIENCE, COMMAND, ISSUER, SECRET, Command, run
+from tests.faults.stage import Stage
+from tests.waiting import eventually
+
+from quizstream.local import ports
+from quizstream.local.processes import Program
+
+STARTED_WITHIN_SECONDS = 60.0
+
+
+@dataclass
+class Service(Command):
+    """A command that may be told to crash at a point, and is expected to be alive unless a scenario ended it."""
+
+    expected: bool = False
+    paused: bool = False
+    generation: int = 0
+
+    async def spawn(self, crash_at: str = "") -> None:
+        """Start it, ready or not."""
+        self.generation += 1
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._arguments(),
+                env={**self.environment, "QUIZSTREAM_CRASH_AT": crash_at},
+                stdout=log,
+                stderr=log,
+                stdin=asyncio.subprocess.DEVNULL,
+            )
+        self.expected = not crash_at
+
+    def _arguments(self) -> Sequence[str]:
+        """The command, tied to this process: it dies with it, whatever happens."""
+        command = (str(COMMAND), self.name)
+        return Program(name=self.name, command=command, directory=self.log.parent, log=self.log).arguments()
+
+    async def start(self, crash_at: str = "") -> None:
+        """Start it and wait until it is ready."""
+        await self.spawn(crash_at)
+        await self.until_ready()
+
+    async def until_ready(self) -> None:
+        """Wait until it can deliver."""
+        await eventually(self.is_ready, STARTED_WITHIN_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    def pause(self) -> None:
+        """SIGSTOP: a zombie, as far as the others can tell."""
+        self.expected, self.paused = False, True
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT: it does not know that time has passed."""
+        self.paused = False
+        if self.is_running:
+            os.kill(self.pid, signal.SIGCONT)
+
+    async def crashed(self) -> None:
+        """Wait until it has ended by itself, at its crash point."""
+
+        async def ended() -> bool:
+            return not self.is_running
+
+        await eventually(ended, 30)
+        assert self.process is not None
+        assert self.process.returncode == -signal.SIGKILL, self.log.read_text()[-2000:]
+
+    async def kill(self) -> None:
+        self.expected = False
+        await super().kill()
+
+    async def terminate(self) -> int:
+        self.expected = False
+        self.resume()
+        return await super().terminate()
+
+
+@dataclass
+class Deployment:
+    """Gateway, reader and workers between the engines of a stage, with a topic and a database of their own."""
+
+    stage: Stage
+    topic: str
+    database: str
+    logs: Path
+    settings: Mapping[str, str]
+    partitions: int = 6
+
+    def __post_init__(self) -> None:
+        self.gateway = self._service("gateway", "gateway")
+        self.reader = self._service("reader", "reader")
+        self.workers: list[Service] = []
+        self.add_worker()
+
+    @property
+    def services(self) -> list[Service]:
+        return [self.gateway, *self.workers, self.reader]
+
+    @property
+    def worker(self) -> Service:
+        return self.workers[0]
+
+    @property
+    def database_url(self) -> str:
+        """Where the test itself finds the store, past all links."""
+        return self.stage.database_url_for("test", self.database)
+
+    def add_worker(self) -> Service:
+        """One more member of the group, not yet started."""
+        service = self._service("worker", f"worker-{len(self.workers) + 1}")
+        self.workers.append(service)
+        return service
+
+    async def prepare(self) -> None:
+        """Migrate the store and make the topics, past all links."""
+        await run("migrate", environment=self._environment("test"))
+
+    async def end(self) -> None:
+        """End every process, by force: whoever tests an orderly end does it before."""
+        await asyncio.gather(*(service.kill() for service in self.services))
+
+    def _environment(self, name: str) -> dict[str, str]:
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("QUIZSTREAM_")},
+            "QUIZSTREAM_KAFKA_BOOTSTRAP_SERVERS": self.stage.bootstrap_servers_for(name),
+            "QUIZSTREAM_DATABASE_URL": self.stage.database_url_for(name, self.database),
+            "QUIZSTREAM_TOPIC": self.topic,
+            "QUIZSTREAM_PARTITIONS": str(self.partitions),
+            "QUIZSTREAM_CONSUMER_GROUP": f"{self.topic}-worker",
+            "QUIZSTREAM_ALLOW_SINGLE_REPLICA": str(not self.stage.replicated).lower(),
+            "QUIZSTREAM_JWT_SECRET": SECRET,
+            "QUIZSTREAM_JWT_ISSUER": ISSUER,
+            "QUIZSTREAM_JWT_AUDIENCE": AUDIENCE,
+            "QUIZSTREAM_DRAIN_SECONDS": "0",
+            **self.settings,
+        }
+
+    def _service(self, command: str, name: str) -> Service:
+        port, admin_port = ports.any_free(), ports.any_free()
+        own = {"QUIZSTREAM_PORT": str(port), "QUIZSTREAM_ADMIN_PORT": str(admin_port)}
+        return Service(
+            command,
+            {**self._environment(command), **own},
+            f"http://{ports.LOOPBACK}:{port}",
+            f"http://{ports.LOOPBACK}:{admin_port}",
+            self.logs / f"{name}.log",
+        )
+
+
+@asynccontextmanager
+async def deployed(deployment: Deployment) -> AsyncIterator[Deployment]:
+    """Prepare store and topics; end every process afterwards, whatever happened."""
+    await deployment.prepare()
+    try:
+        yield deployment
+    finally:
+        await deployment.end()

@@ -1,0 +1,146 @@
+"""The verdict sees what it must see, and nothing else: without processes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from tests.faults.ledger import Content, Element, Ledger
+from tests.faults.verdict import Position, Published, Quarantined, Row, Seen, Shown, judge
+
+TOPIC = "events"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def content(number: int) -> Content:
+    return Content(7, "page_blurred", f"2026-11-21T00:00:00.{number:03}Z", f'{{"marker": "7-{number}"}}')
+
+
+def row(number: int, offset: int) -> Row:
+    return Row(offset * 4096, 1, f"id-{number}", NOW, NOW, content(number))
+
+
+BAD = Content(7, None, None, '{"event_data":1}')
+BAD_ROW = Quarantined("bad", "event_type_missing", f"{TOPIC}.quarantine", 0, 0, BAD)
+
+
+def ledger() -> Ledger:
+    made = Ledger()
+    made.send([Element(content(0)), Element(content(1)), Element(BAD)], 1).outcome = "acked"
+    made.send([Element(content(2))], 1)  # unknown, and then repeated
+    made.send([Element(content(2)), Element(content(3))], 1).outcome = "acked"
+    made.send([Element(content(4))], 1)  # unknown, never repeated
+    return made
+
+
+def sound() -> Seen:
+    rows = [row(number, number) for number in range(4)]
+    return Seen(
+        TOPIC,
+        rows,
+        [BAD_ROW],
+        [
+            *(Published(TOPIC, 0, number, "7", f"id-{number}") for number in range(4)),
+            Published(TOPIC, 0, 4, "7", "id-2"),
+            Published(f"{TOPIC}.quarantine", 0, 0, "7", "bad"),
+        ],
+        {(7, 1): [Shown(one.id, "page_blurred", {"marker": f"7-{number}"}) for number, one in enumerate(rows)]},
+        {(TOPIC, 0): Position(5, 5)},
+    )
+
+
+def test_what_is_as_promised_is_no_difference() -> None:
+    assert judge(ledger(), sound()).differences == []
+
+
+def without_row(seen: Seen) -> Seen:
+    return replace(seen, rows=seen.rows[1:])
+
+
+def with_row_twice(seen: Seen) -> Seen:
+    return replace(seen, rows=[*seen.rows, seen.rows[0]._replace(id=5 * 4096, event_id="other")])
+
+
+def with_rows_swapped(seen: Seen) -> Seen:
+    first, second, *rest = seen.rows
+    return replace(seen, rows=[first._replace(id=second.id), second._replace(id=first.id), *rest])
+
+
+def with_changed_data(seen: Seen) -> Seen:
+    changed = seen.rows[0].content._replace(text='{"marker":"7-0"}')
+    return replace(seen, rows=[seen.rows[0]._replace(content=changed), *seen.rows[1:]])
+
+
+def with_other_attempt(seen: Seen) -> Seen:
+    return replace(seen, rows=[seen.rows[0]._replace(attempt=2), *seen.rows[1:]])
+
+
+def without_quarantine(seen: Seen) -> Seen:
+    return replace(seen, quarantined=[])
+
+
+def with_row_in_quarantine_too(seen: Seen) -> Seen:
+    both = BAD_ROW._replace(quarantine_id="id-0", reason="database_refused", content=content(0))
+    return replace(seen, quarantined=[*seen.quarantined, both])
+
+
+def without_a_record(seen: Seen) -> Seen:
+    return replace(seen, published=seen.published[1:])
+
+
+def with_another_id(seen: Seen) -> Seen:
+    return replace(seen, rows=[*seen.rows[:-1], seen.rows[-1]._replace(id=9 * 4096)])
+
+
+def without_an_answer(seen: Seen) -> Seen:
+    return replace(seen, answers={(7, 1): seen.answers[7, 1][1:]})
+
+
+def behind_the_log(seen: Seen) -> Seen:
+    return replace(seen, positions={(TOPIC, 0): Position(4, 5)})
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (without_row, "lost"),
+        (with_row_twice, "doubled"),
+        (with_rows_swapped, "out of order"),
+        (with_changed_data, "invented"),
+        (with_other_attempt, "misfiled"),
+        (without_quarantine, "lost"),
+        (with_row_in_quarantine_too, "doubled"),
+        (without_a_record, "stored, not published"),
+        (with_another_id, "another id than its record"),
+        (without_an_answer, "GET differs"),
+        (behind_the_log, "at rest"),
+    ],
+)
+def test_every_damage_is_a_difference(damage: Callable[[Seen], Seen], word: str) -> None:
+    differences = judge(ledger(), damage(sound())).differences
+    assert any(difference.startswith(word) for difference in differences), differences
+
+
+def test_a_sound_request_must_not_be_refused() -> None:
+    refused = ledger()
+    request = refused.send([Element(content(9))], 1)
+    request.outcome, request.status = "refused", 400
+    assert judge(refused, sound()).differences == ["refused: 400 for 1 events that are sound"]
+
+
+def test_equals_of_one_request_are_as_many_rows_and_those_of_several_are_not() -> None:
+    made = Ledger()
+    equal = Element(content(0), marked=False)
+    made.send([equal, equal], None).outcome = "acked"
+    made.send([equal], None).outcome = "acked"
+    made.send([equal, equal, equal], None)
+    assert tuple(made.copies()[equal.content]) == (2, 3)
+
+
+def test_what_has_no_stamp_is_stored_as_often_as_it_is_taken() -> None:
+    made = Ledger()
+    stampless = Element(content(0)._replace(client_timestamp=None), marked=False, recognised=False)
+    made.send([stampless], None).outcome = "acked"
+    made.send([stampless], None).outcome = "acked"
+    made.send([stampless], None)
+    assert tuple(made.copies()[stampless.content]) == (2, 3)
