@@ -104,12 +104,14 @@ async def set_back(scenario: Scenario) -> None:
     await scenario.start()
     scenario.begin_load(Habits(events_each=200))
     await scenario.acked(100)
+    await scenario.healed()
     session = await asyncpg.connect(deployment.database_url)
     try:
         behind = await session.fetch("SELECT * FROM topic_offsets")
         await scenario.acked(200)
         await scenario.until_posted()
         await scenario.caught_up()
+        assert behind != await session.fetch("SELECT * FROM topic_offsets")
         async with scenario.watch.set_back(), session.transaction():
             await session.execute("LOCK TABLE topic_offsets IN ACCESS EXCLUSIVE MODE")
             for row in behind:

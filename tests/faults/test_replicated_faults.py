@@ -14,7 +14,7 @@ LONG = Habits(events_each=20_000)
 
 
 @pytest.mark.gate
-@pytest.mark.faults(broken="the broker that leads most partitions killed")
+@pytest.mark.faults(broken="the broker that leads a partition killed")
 async def test_the_loss_of_a_leader_loses_nothing(replicated_scenario: Scenario) -> None:
     scenario = replicated_scenario
     await scenario.start()
