@@ -21,7 +21,7 @@ from tests import background
 from tests.waiting import eventually, scaled
 
 from quizstream.contracts.access import GET_SCOPE, POST_SCOPE, grant_from_claims
-from quizstream.contracts.errors import TokenRefused, keys_unavailable
+from quizstream.contracts.errors import TokenRefused, TryLater, keys_unavailable
 from quizstream.contracts.metrics import ANSWERS, READER_METRICS
 from quizstream.contracts.resources import Attempt, CourseId, QuizId, Resource, SubmissionId
 from quizstream.reader.app import create_app, opened
@@ -699,3 +699,10 @@ async def test_the_tenth_call_still_goes_by_the_primary_key(
     filled = re.findall(r"Seq Scan on quiz_submission_events\w* .*rows=0*[1-9]", plan)
     assert filled == []
     assert not re.search(r"Rows Removed by Filter: [1-9]\d\d", plan)
+
+
+async def test_a_session_that_the_server_ended_while_idle_is_an_outage_and_no_bug(database_url: str) -> None:
+    async with pool(database_url, application_name="test", max_size=1) as connections:
+        with pytest.raises(TryLater):
+            async with Store(connections, 3).reading():
+                raise asyncpg.InternalClientError  # what the driver makes of the server's last words

@@ -13,7 +13,14 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 # What a driver raises when the server cannot be reached, went away or did not answer in time.
-UNREACHABLE: Final = (OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError)
+# `InternalClientError`: the server ended an idle session, and asyncpg took its last words for a mistake of its own.
+UNREACHABLE: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+)
 
 _NAMED: Final = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
