@@ -19,7 +19,7 @@ CRASH_POINTS = (
     "worker_during_rebalance",
 )
 LONG = Habits(events_each=100_000)
-_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quizstream-worker'"
+END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quizstream-worker'"
 
 
 async def repeat(scenario: Scenario) -> None:
@@ -116,7 +116,7 @@ async def set_back(scenario: Scenario) -> None:
             await session.execute("LOCK TABLE topic_offsets IN ACCESS EXCLUSIVE MODE")
             for row in behind:
                 await _forget(session, row, is_of_events=row["topic"] == deployment.topic)
-            await session.execute(_END_SESSIONS)
+            await session.execute(END_SESSIONS)
         scenario.did("rows and offsets set back, sessions ended")
     finally:
         await session.close()

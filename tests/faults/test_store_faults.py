@@ -43,9 +43,7 @@ async def test_terminated_sessions_lose_and_double_nothing(scenario: Scenario) -
     try:
         for _ in range(15):
             await scenario.acked(scenario.chance.randint(20, 150))
-            await session.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quizstream-worker'"
-            )
+            await session.execute(plays.END_SESSIONS)
             scenario.did("sessions terminated")
         await scenario.healed()
     finally:
@@ -104,16 +102,12 @@ async def test_a_read_only_store_puts_nothing_into_quarantine(scenario: Scenario
     session = await asyncpg.connect(scenario.deployment.database_url)
     try:
         await session.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
-        await session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quizstream-worker'"
-        )
+        await session.execute(plays.END_SESSIONS)
         scenario.did("read-only")
         await asyncio.sleep(6)  # the fault lasts that long: more than ten failures of a flush
         await session.execute("SET default_transaction_read_only = off")
         await session.execute(f"ALTER DATABASE {database} RESET default_transaction_read_only")
-        await session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'quizstream-worker'"
-        )
+        await session.execute(plays.END_SESSIONS)
         await scenario.healed()
     finally:
         await session.close()

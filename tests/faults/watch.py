@@ -15,16 +15,12 @@ from tests.faults.observe import positions
 from tests.faults.services import Deployment, Service
 from tests.waiting import eventually, scaled
 
+from quizstream.runtime.postgres import UNREACHABLE
+
 LOOK_EVERY_SECONDS = 0.25
 MEMORY_BOUND_BYTES = 600 * 2**20  # gateway: 256 MiB in flight and as much again for the process; the others less
 _TRIES = 4
-_UNREACHABLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
+_NO_ANSWER = (asyncpg.PostgresError, *UNREACHABLE)
 
 
 @dataclass
@@ -89,7 +85,7 @@ class Watch:
 
     async def _watch_offsets(self) -> None:
         while True:
-            with suppress(*_UNREACHABLE):
+            with suppress(*_NO_ANSWER):
                 session = await asyncpg.connect(self.deployment.database_url, timeout=3)
                 try:
                     while True:

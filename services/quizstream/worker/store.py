@@ -160,10 +160,6 @@ class Store:
         try:
             async with session.transaction():
                 yield session
-        except asyncpg.InternalClientError as error:
-            # The server ended the session while it was idle; the driver took its last words for its own mistake.
-            await self.close()
-            raise ConnectionResetError from error
         except BaseException as error:
             # After anything but a clean answer of the server the state of the connection is not worth guessing.
             if not isinstance(error, asyncpg.PostgresError) or session.is_closed():
