@@ -7,10 +7,16 @@ import os
 import shutil
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-_NAMES = {"chromium": ("chromium", "chromium-browser", "google-chrome")}
+# Debian keeps servers of several versions side by side, and some programs where only root looks.
+_NAMES = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "postgres": ("postgres", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True))),
+    "pgbouncer": ("pgbouncer", "/usr/sbin/pgbouncer"),
+}
 _DOCKER_ANSWERS_AFTER_SECONDS = 10
 
 skipped_for: Counter[str] = Counter()

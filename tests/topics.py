@@ -8,6 +8,7 @@ from tests.waiting import eventually
 
 from quizstream.contracts.topics import planned_topics
 from quizstream.runtime.kafka import TopicShape, ensure_topics
+from quizstream.runtime.kafka_access import KafkaAccess
 
 PARTITIONS = 3
 
@@ -30,7 +31,7 @@ class Published(NamedTuple):
 async def make_topics(bootstrap_servers: str, topic: str) -> list[str]:
     """Make both topics as a single broker can have them; give the names of those made."""
     planned = planned_topics(topic, PARTITIONS, allow_single_replica=True)
-    return await ensure_topics(bootstrap_servers, [TopicShape(*shape) for shape in planned])
+    return await ensure_topics(KafkaAccess(bootstrap_servers), [TopicShape(*shape) for shape in planned])
 
 
 async def read_topic(bootstrap_servers: str, topic: str) -> list[Published]:

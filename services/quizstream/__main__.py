@@ -18,6 +18,7 @@ from quizstream.contracts.resources import parse_attempt, parse_id
 from quizstream.runtime.access import issue_token
 from quizstream.runtime.kafka import KafkaFailure
 from quizstream.runtime.lifecycle import EXIT_REFUSED, StartRefused
+from quizstream.runtime.postgres import explain
 from quizstream.runtime.settings import AccessSettings, PostgresSettings, load
 from quizstream.runtime.telemetry import configure_logging
 
@@ -175,8 +176,8 @@ def _wait_for(work: Coroutine[object, object, Result]) -> Result:
     configure_logging("error", "console")
     try:
         return asyncio.run(work)
-    except (OSError, asyncpg.PostgresError) as error:
-        raise StartRefused(f"PostgreSQL: {error}") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.ClientConfigurationError) as error:
+        raise StartRefused(f"PostgreSQL: {explain(error) or str(error).partition(chr(10))[0]}") from error
     except KafkaFailure as error:
         raise StartRefused(f"Kafka: {error}") from error
 

@@ -28,6 +28,7 @@ from quizstream.runtime.kafka import (
     ensure_topics,
     producer,
 )
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.runtime.telemetry import Meters
 
 HEADERS = [("ce_id", b"an-id")]
@@ -39,7 +40,7 @@ def records(*values: bytes) -> Sequence[Record]:
 
 @asynccontextmanager
 async def publishing(bootstrap_servers: str, stuck_after_seconds: float = 10.0) -> AsyncIterator[Publisher]:
-    connect = partial(producer, bootstrap_servers, client_id="test")
+    connect = partial(producer, KafkaAccess(bootstrap_servers), client_id="test")
     publisher = Publisher(connect, Measures(Meters(GATEWAY_METRICS)), stuck_after_seconds=stuck_after_seconds)
     running = asyncio.create_task(publisher.run())
     await asyncio.sleep(0)
@@ -74,7 +75,7 @@ async def test_topics_are_made_fit_once_however_many_make_them(kafka_bootstrap_s
     made = await asyncio.gather(*(make_topics(kafka_bootstrap_servers, topic_name) for _ in range(3)))
     assert sorted(name for names in made for name in names) == [topic_name, quarantine_topic(topic_name)]
     for name in (topic_name, quarantine_topic(topic_name)):
-        described = await describe_topic(kafka_bootstrap_servers, name)
+        described = await describe_topic(KafkaAccess(kafka_bootstrap_servers), name)
         assert described is not None
         assert weaknesses(described, PARTITIONS, allow_single_replica=True) == []
 
@@ -82,12 +83,12 @@ async def test_topics_are_made_fit_once_however_many_make_them(kafka_bootstrap_s
 async def test_a_topic_that_the_brokers_cannot_hold_is_not_made(kafka_bootstrap_servers: str, topic_name: str) -> None:
     replicated = [TopicShape(*shape)._replace(replication_factor=9) for shape in planned_topics(topic_name, 1)]
     with pytest.raises(TopicNotMade, match="ReplicationFactor"):
-        await ensure_topics(kafka_bootstrap_servers, replicated)
-    assert await describe_topic(kafka_bootstrap_servers, topic_name) is None
+        await ensure_topics(KafkaAccess(kafka_bootstrap_servers), replicated)
+    assert await describe_topic(KafkaAccess(kafka_bootstrap_servers), topic_name) is None
 
 
 async def test_without_a_broker_the_cause_is_named() -> None:
-    nowhere = f"127.0.0.1:{ports.any_free()}"
+    nowhere = KafkaAccess(f"127.0.0.1:{ports.any_free()}")
     with pytest.raises(KafkaUnreachable):
         await describe_topic(nowhere, "events")
     with pytest.raises(KafkaUnreachable):

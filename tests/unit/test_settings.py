@@ -1,6 +1,7 @@
 """What is taken from the environment, and what stops the start."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -127,3 +128,86 @@ def test_the_table_lists_every_setting_once_with_default_and_meaning() -> None:
     assert rows["QUIZSTREAM_ALLOWED_ORIGINS"].default == ""
     assert rows["QUIZSTREAM_DATABASE_URL"].default == "postgresql://127.0.0.1:5432/quizstream"
     assert all(row.description.endswith(".") for row in rows.values())
+
+
+SASL = {"QUIZSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "QUIZSTREAM_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512"}
+USER = {"QUIZSTREAM_KAFKA_SASL_USERNAME": "u", "QUIZSTREAM_KAFKA_SASL_PASSWORD": SECRET}
+PLAINTEXT = {"QUIZSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT", "QUIZSTREAM_KAFKA_SASL_MECHANISM": "PLAIN"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"QUIZSTREAM_KAFKA_SSL_CA_FILE": "/ca.pem"}, "QUIZSTREAM_KAFKA_SSL_CA_FILE"),
+        ({"QUIZSTREAM_KAFKA_SASL_MECHANISM": "PLAIN"}, "QUIZSTREAM_KAFKA_SASL_MECHANISM"),
+        (USER, "QUIZSTREAM_KAFKA_SASL_PASSWORD"),
+        ({"QUIZSTREAM_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "QUIZSTREAM_KAFKA_SASL_MECHANISM"),
+        (SASL, "QUIZSTREAM_KAFKA_SASL_USERNAME"),
+        (SASL | USER | {"QUIZSTREAM_KAFKA_OAUTH_SCOPE": "kafka"}, "QUIZSTREAM_KAFKA_OAUTH_SCOPE"),
+        (SASL | USER | {"QUIZSTREAM_KAFKA_SSL_KEY_FILE": "/key.pem"}, "QUIZSTREAM_KAFKA_SSL_CERTIFICATE_FILE"),
+        (SASL | {"QUIZSTREAM_KAFKA_SASL_MECHANISM": "OAUTHBEARER"}, "QUIZSTREAM_KAFKA_OAUTH_TOKEN_URL"),
+        (PLAINTEXT | USER | {"QUIZSTREAM_KAFKA_BOOTSTRAP_SERVERS": "[::1]:1,kafka:9092"}, "must be SASL_SSL"),
+        ({"QUIZSTREAM_KAFKA_OAUTH_TOKEN_URL": "http://login.example.edu/token"}, "QUIZSTREAM_KAFKA_OAUTH_TOKEN_URL"),
+    ],
+)
+def test_security_of_kafka_that_is_not_whole_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load(KafkaSettings)
+    assert named in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_password_may_travel_in_the_clear_on_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (PLAINTEXT | USER | {"QUIZSTREAM_KAFKA_BOOTSTRAP_SERVERS": "[::1]:1,localhost:2"}).items():
+        monkeypatch.setenv(name, value)
+    assert load(KafkaSettings).kafka_sasl_mechanism == "PLAIN"
+
+
+SECRETS = {
+    "QUIZSTREAM_JWT_SECRET": SECRET,
+    "QUIZSTREAM_KAFKA_SASL_PASSWORD": "p",
+    "QUIZSTREAM_KAFKA_OAUTH_CLIENT_SECRET": "c",
+    "QUIZSTREAM_DATABASE_URL": "postgresql://u:pw@db/quiz",
+}
+
+
+def test_every_secret_may_come_from_a_file_whose_last_newline_is_not_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    described = {row.name: row.description for row in list_settings([EverySettings])}
+    assert {name for name, description in described.items() if f"`{name}_FILE`" in description} == set(SECRETS)
+    fields = EverySettings.model_fields
+    secrets = {name: value for name, value in SECRETS.items() if "KAFKA" not in name}
+    for name, value in secrets.items():
+        (tmp_path / name).write_text(f"{value}\r\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    settings = load(EverySettings)
+    read = {name: getattr(settings, name.removeprefix("QUIZSTREAM_").lower()) for name in secrets}
+    assert {name: value.get_secret_value() for name, value in read.items()} == secrets
+    assert settings.model_fields_set <= set(fields)
+
+
+def test_a_secret_that_is_set_twice_is_taken_from_neither(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    monkeypatch.setenv("QUIZSTREAM_JWT_SECRET_FILE", str(tmp_path / "secret"))
+    message = refused(monkeypatch, "QUIZSTREAM_JWT_SECRET", SECRET)
+    assert "QUIZSTREAM_JWT_SECRET: is set, and so is QUIZSTREAM_JWT_SECRET_FILE" in message
+    assert SECRET not in message
+    monkeypatch.setenv("QUIZSTREAM_JWT_SECRET", "")
+    assert load(AccessSettings).jwt_secret == SecretStr(SECRET)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe", b"short\n"])
+def test_a_file_without_a_usable_secret_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    message = refused(monkeypatch, "QUIZSTREAM_JWT_SECRET_FILE", str(tmp_path / "secret"))
+    assert message.startswith("QUIZSTREAM_JWT_SECRET")
+    assert "\n" not in message
+    assert "short" not in message

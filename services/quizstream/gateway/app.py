@@ -36,6 +36,7 @@ from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
 from quizstream.runtime.admin import serving_admin
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.health import Health, Probe
+from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.lifecycle import Lifetime, calm_garbage_collector
 from quizstream.runtime.rate_limit import RateLimits
 from quizstream.runtime.telemetry import Meters
@@ -63,12 +64,13 @@ async def opened(
         TopicUnfit: a topic is missing or too weak, or Kafka did not answer.
 
     """
-    await check_topics(settings)
+    access = kafka_access(settings)
+    await check_topics(settings, access)
     measures = Measures(meters)
     budget = InFlightBudget(settings.inflight_bytes)
     measures.inflight_limit_bytes.set(budget.max_bytes)
     measures.inflight_bytes.set_function(lambda: budget.held_bytes)
-    publisher = Publisher(partial(kafka.producer, settings.kafka_bootstrap_servers, client_id=CLIENT_ID), measures)
+    publisher = Publisher(partial(kafka.producer, access, client_id=CLIENT_ID), measures)
     target = Target(settings.topic, settings.partitions, settings.recognise_redelivery)
     terms = Terms(target, settings.max_body_bytes, settings.publish_deadline_seconds)
     submit = SubmitEvents(verifier, RateLimits(settings, RateLimited), publisher, budget, measures, terms)

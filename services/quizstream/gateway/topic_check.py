@@ -9,7 +9,8 @@ import structlog
 
 from quizstream.contracts.topics import quarantine_topic, weaknesses
 from quizstream.gateway.settings import GatewaySettings
-from quizstream.runtime.kafka import KafkaUnreachable, TopicShape, describe_topic
+from quizstream.runtime.kafka import KafkaRefused, KafkaUnreachable, TopicShape, describe_topic
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.runtime.lifecycle import StartRefused
 
 RETRY_SECONDS: Final = 1.0
@@ -23,16 +24,16 @@ class TopicUnfit(StartRefused):
     """A topic is missing or too weak, or Kafka cannot be asked."""
 
 
-async def check_topics(settings: GatewaySettings) -> None:
+async def check_topics(settings: GatewaySettings, access: KafkaAccess) -> None:
     """Return when both topics are fit.
 
     More partitions than configured are fit: submissions are spread over the configured number, whoever publishes.
 
     Raises:
-        TopicUnfit: one is not, or Kafka did not answer for `kafka_patience_seconds`.
+        TopicUnfit: one is not, Kafka did not answer for `kafka_patience_seconds`, or it will not have us.
 
     """
-    describe = partial(describe_topic, settings.kafka_bootstrap_servers)
+    describe = partial(describe_topic, access)
     try:
         async with asyncio.timeout(settings.kafka_patience_seconds):
             for name in (settings.topic, quarantine_topic(settings.topic)):
@@ -45,6 +46,8 @@ async def _patiently(describe: Describe, name: str) -> TopicShape | None:
     while True:
         try:
             return await describe(name)
+        except KafkaRefused as refused:
+            raise TopicUnfit(f"Kafka: {refused.reason}") from refused
         except KafkaUnreachable as unreachable:
             _log.warning("kafka_unreachable", reason=unreachable.reason)
         await asyncio.sleep(RETRY_SECONDS)

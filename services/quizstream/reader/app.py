@@ -35,8 +35,8 @@ from quizstream.runtime.admin import serving_admin
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.forwarded import PublicBase
 from quizstream.runtime.health import Health, Probe
-from quizstream.runtime.lifecycle import Lifetime
-from quizstream.runtime.postgres import pool
+from quizstream.runtime.lifecycle import Lifetime, StartRefused
+from quizstream.runtime.postgres import pool, refusal
 from quizstream.runtime.rate_limit import RateLimits
 from quizstream.runtime.telemetry import Meters
 from quizstream.runtime.web import HttpMeters, serving, site_of
@@ -98,9 +98,10 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
     """Run the reader's process: the API and the admin port.
 
     Raises:
-        StartRefused: no key to verify tokens with.
+        StartRefused: no key to verify tokens with, or the store answers and will not have us.
 
     """
+    await _refuse_unusable(settings)
     meters = Meters((*PROCESS_METRICS, *HTTP_METRICS, *READER_METRICS))
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "reader").set(1)
     verifier = await open_verifier(settings, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
@@ -116,6 +117,11 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
             serving(create_app(reader), site_of(settings, _http_meters(meters), health.set_draining)),
         ):
             yield
+
+
+async def _refuse_unusable(settings: ReaderSettings) -> None:
+    if reason := await refusal(settings.database_url.get_secret_value()):
+        raise StartRefused(f"PostgreSQL: {reason}")
 
 
 def _http_meters(meters: Meters) -> HttpMeters:

@@ -1,9 +1,10 @@
 """Kafka: writing batches that are acknowledged by all in-sync replicas, and describing and making topics.
 
-aiokafka carries no types; beside the worker's consumer this is the only module that touches it.
+aiokafka carries no types; beside `kafka_access` and the worker's consumer this is the only module that touches it.
 
     KafkaFailure
     ├── KafkaUnreachable   no broker answered in time
+    │   └── KafkaRefused   one did, and will not have us with these settings
     ├── BatchRefused       the broker will never take this batch, and has not written it
     ├── ProducerBroken     the producer must be replaced; whether the batch was written is unknown
     └── TopicNotMade       the cluster refused to make a topic
@@ -27,6 +28,8 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+
+from quizstream.runtime.kafka_access import KafkaAccess
 
 # A broker's own default limit of a batch is 1,048,588 bytes: below it, only a single large record needs more.
 MAX_BATCH_BYTES: Final = 900_000
@@ -54,6 +57,10 @@ class KafkaFailure(Exception):  # noqa: N818  the tree above names situations
 
 class KafkaUnreachable(KafkaFailure):
     """No broker answered in time."""
+
+
+class KafkaRefused(KafkaUnreachable):
+    """A broker will not have us with these settings: certificates, user, password or token. Time does not heal it."""
 
 
 class BatchRefused(KafkaFailure):
@@ -221,8 +228,15 @@ async def _start(client: AIOKafkaProducer) -> None:
     starting.result()
 
 
+def _options(access: KafkaAccess) -> Mapping[str, object]:
+    try:
+        return access.client_options()
+    except KafkaError as error:
+        raise KafkaRefused(str(error)) from error
+
+
 @asynccontextmanager
-async def producer(bootstrap_servers: str, *, client_id: str) -> AsyncIterator[Producer]:
+async def producer(access: KafkaAccess, *, client_id: str) -> AsyncIterator[Producer]:
     """Give an idempotent producer whose writes are acknowledged by all in-sync replicas.
 
     At the end what is on its way has `FLUSH_TIMEOUT_SECONDS`; writes that are undecided then raise `ProducerBroken`.
@@ -232,7 +246,7 @@ async def producer(bootstrap_servers: str, *, client_id: str) -> AsyncIterator[P
 
     """
     client = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
+        **_options(access),
         client_id=client_id,
         acks="all",
         enable_idempotence=True,
@@ -256,28 +270,28 @@ async def producer(bootstrap_servers: str, *, client_id: str) -> AsyncIterator[P
 
 
 @asynccontextmanager
-async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(
-        bootstrap_servers=bootstrap_servers, request_timeout_ms=round(REQUEST_TIMEOUT_SECONDS * 1000)
-    )
+async def _admin(access: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
+    client = AIOKafkaAdminClient(**_options(access), request_timeout_ms=round(REQUEST_TIMEOUT_SECONDS * 1000))
     try:
         async with asyncio.timeout(START_TIMEOUT_SECONDS):
             await client.start()
         yield client
     except (KafkaError, OSError, TimeoutError) as error:
+        if reason := await access.refusal():
+            raise KafkaRefused(reason) from error
         raise KafkaUnreachable(type(error).__name__) from error
     finally:
         await client.close()
 
 
-async def describe_topic(bootstrap_servers: str, name: str) -> TopicShape | None:
+async def describe_topic(access: KafkaAccess, name: str) -> TopicShape | None:
     """Read a topic's partitions and its settings in force, the broker's defaults among them; None where it is missing.
 
     Raises:
-        KafkaUnreachable: no broker answered.
+        KafkaUnreachable: no broker answered; `KafkaRefused` where one did and will not have us.
 
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with _admin(access) as admin:
         return await _describe(admin, name)
 
 
@@ -301,17 +315,17 @@ async def _configs(admin: AIOKafkaAdminClient, name: str) -> Mapping[str, str] |
     return {entry[0]: entry[1] for entry in entries if entry[1] is not None}
 
 
-async def ensure_topics(bootstrap_servers: str, topics: Sequence[TopicShape]) -> list[str]:
+async def ensure_topics(access: KafkaAccess, topics: Sequence[TopicShape]) -> list[str]:
     """Make the topics that are missing, leave the others as they are, and return the names of those made.
 
     Several callers at a time do no harm. When this returns the brokers know all partitions.
 
     Raises:
-        KafkaUnreachable: no broker answered.
+        KafkaUnreachable: no broker answered; `KafkaRefused` where one did and will not have us.
         TopicNotMade: the cluster refused, for example for want of brokers.
 
     """
-    async with _admin(bootstrap_servers) as admin:
+    async with _admin(access) as admin:
         missing = [topic for topic in topics if await _describe(admin, topic.name) is None]
         if not missing:
             return []

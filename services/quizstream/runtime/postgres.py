@@ -1,6 +1,7 @@
 """PostgreSQL: connections with bounded waits, and statements from files."""
 
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -74,6 +75,38 @@ async def connection(
             await opened.close(timeout=connect_timeout_seconds)
         except (TimeoutError, *UNREACHABLE):
             opened.terminate()
+
+
+def explain(error: BaseException) -> str | None:
+    """Say what about our settings makes a connection fail for good; None where time may heal it. Quotes nothing."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+        if error.verify_code in {62, 64}:
+            return "the server shows a certificate for another host name"
+        return "the server shows a certificate that `sslrootcert` of the URL does not vouch for"
+    if isinstance(error, ssl.SSLError):
+        return "no TLS can be agreed upon with the server, or a certificate file of the URL is none"
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "the server refuses the user, its password or its certificate"
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return "the URL has a parameter that cannot be used, or names no readable certificate file"
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
+        return "a pooler refuses our settings of the session: see QUIZSTREAM_STATEMENT_CACHE_SIZE, for the reader only"
+    if type(error) is ConnectionError and "SSL" in str(error):
+        return "the server speaks no TLS"
+    return None
+
+
+async def refusal(database_url: str, connect_timeout_seconds: float = 5) -> str | None:
+    """Say why a server will not have us, whatever time passes; None where it does, or does not answer."""
+    try:
+        opened = await asyncpg.connect(database_url, timeout=connect_timeout_seconds)
+    except (FileNotFoundError, PermissionError):  # of a certificate, unless the server is reached by a socket file
+        return "the URL names a certificate file that cannot be read" if "ssl" in database_url else None
+    except (TimeoutError, asyncpg.PostgresError, *UNREACHABLE) as error:
+        return explain(error)
+    opened.terminate()
+    return None
 
 
 async def _keep_session(_: Connection) -> None:

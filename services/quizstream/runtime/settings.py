@@ -1,22 +1,27 @@
 """Settings: environment variables `QUIZSTREAM_*`, read once per process.
 
 Each process combines the groups it needs with what is its own. The README's table is checked against all of them.
-An empty variable counts as not set, as compose files pass `VAR: ${VAR:-}`.
+An empty variable counts as not set, as compose files pass `VAR: ${VAR:-}`. Every secret may come from a file instead,
+named by the variable with `_FILE` behind it.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Annotated, Final, Literal, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from quizstream.runtime.lifecycle import StartRefused
 
 PREFIX: Final = "QUIZSTREAM_"
+FILE_SUFFIX: Final = "_FILE"
 MIN_SECRET_BYTES: Final = 32  # RFC 7518, section 3.2: a key of HS256 has at least the size of its hash
 
 Network = IPv4Network | IPv6Network
@@ -58,7 +63,7 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
-def _key_address(text: str) -> str:
+def _safe_address(text: str) -> str:
     url = _absolute(text)
     if url.scheme != "https" and not _is_loopback(url.host):
         raise ValueError("must begin with https:// (http:// is taken for loopback only)")
@@ -121,10 +126,70 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecod
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Tell whether a setting bears a secret, and so may come from a file."""
+    return _names_secret(field.annotation)
+
+
+def _names_secret(annotation: object) -> bool:
+    return annotation is SecretStr or any(map(_names_secret, get_args(annotation)))
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Secrets that `QUIZSTREAM_..._FILE` names, as orchestrators mount them; the newline at the end is not of them."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        name = variable(field_name)
+        path = os.environ.get(name + FILE_SUFFIX) if is_secret(field) else None
+        if not path:
+            return None, field_name, False
+        if os.environ.get(name):
+            raise ValueError(f"{name}: is set, and so is {name}{FILE_SUFFIX}: take one of them")
+        return _read_secret(path, name + FILE_SUFFIX), field_name, False
+
+    def __call__(self) -> dict[str, str | None]:
+        found: dict[str, str | None] = {}
+        faults: list[str] = []
+        for field_name, field in self.settings_cls.model_fields.items():
+            try:
+                value, key, _ = self.get_field_value(field, field_name)
+            except ValueError as error:
+                faults.append(str(error))
+            else:
+                found |= {} if value is None else {key: value}
+        if faults:
+            raise SettingsError("; ".join(faults))
+        return found
+
+
+def _read_secret(path: str, name: str) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{name}: the file cannot be read: {error.strerror}") from None
+    except ValueError:  # not UTF-8, or a name that no file can have; the message would quote it
+        raise ValueError(f"{name}: must name a file of UTF-8 text") from None
+    if not text:
+        raise ValueError(f"{name}: the file is empty")
+    return text
+
+
 class SettingsGroup(BaseSettings):
-    """What the groups share: the prefix, and that nothing changes after the start."""
+    """What the groups share: the prefix, secrets from files, and that nothing changes after the start."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  pydantic-settings passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what the process sets itself, else the environment, else the files that it names."""
+        return init_settings, env_settings, _SecretFiles(settings_cls)
 
 
 class ProcessSettings(SettingsGroup):
@@ -183,7 +248,7 @@ class AccessSettings(SettingsGroup):
     jwks_file: str | None = Field(
         default=None, description="File with the public keys as a JSON Web Key Set or as PEM; read again as it changes."
     )
-    jwks_url: Annotated[str, AfterValidator(_key_address)] | None = Field(
+    jwks_url: Annotated[str, AfterValidator(_safe_address)] | None = Field(
         default=None, description="https address of a JSON Web Key Set."
     )
     jwt_issuer: str | None = Field(default=None, description="`iss` that tokens must carry.")
@@ -206,6 +271,86 @@ class KafkaSettings(SettingsGroup):
     allow_single_replica: bool = Field(
         default=False, description="Take topics that survive a crash of Kafka, but not the loss of its disk."
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How brokers are spoken to, as Kafka's `security.protocol`."
+    )
+    kafka_ssl_ca_file: str | None = Field(
+        default=None, description="PEM file of the authorities behind the brokers' certificates; unset: the system's."
+    )
+    kafka_ssl_certificate_file: str | None = Field(
+        default=None, description="PEM file with our certificate, for brokers that ask for one (mTLS)."
+    )
+    kafka_ssl_key_file: str | None = Field(default=None, description="PEM file with its key, not encrypted.")
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER"] | None = Field(
+        default=None, description="`SCRAM-SHA-512`, `SCRAM-SHA-256`, `PLAIN` or `OAUTHBEARER`, where SASL is spoken."
+    )
+    kafka_sasl_username: str | None = Field(default=None, description="User of SCRAM or PLAIN.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, description="Password of SCRAM or PLAIN.")
+    kafka_oauth_token_url: Annotated[str, AfterValidator(_safe_address)] | None = Field(
+        default=None, description="https address that gives tokens for client credentials (RFC 6749, section 4.4)."
+    )
+    kafka_oauth_client_id: str | None = Field(default=None, description="Client of that address.")
+    kafka_oauth_client_secret: SecretStr | None = Field(default=None, description="Secret of that client.")
+    kafka_oauth_scope: str | None = Field(default=None, description="Scope to ask for.")
+    kafka_oauth_token_file: str | None = Field(
+        default=None, description="File with a token, instead of an address; read again for each connection."
+    )
+
+    @model_validator(mode="after")
+    def _security_is_whole(self) -> Self:
+        faults = [*_tls_faults(self), *_sasl_faults(self)]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def _tls_faults(settings: KafkaSettings) -> Iterable[str]:
+    files = ("kafka_ssl_ca_file", "kafka_ssl_certificate_file", "kafka_ssl_key_file")
+    if settings.kafka_security_protocol not in {"SSL", "SASL_SSL"}:
+        yield from _needless(settings, files, "needs SSL or SASL_SSL as QUIZSTREAM_KAFKA_SECURITY_PROTOCOL")
+    elif bool(settings.kafka_ssl_certificate_file) != bool(settings.kafka_ssl_key_file):
+        yield "QUIZSTREAM_KAFKA_SSL_CERTIFICATE_FILE and QUIZSTREAM_KAFKA_SSL_KEY_FILE: set both, or none"
+
+
+def _sasl_faults(settings: KafkaSettings) -> Iterable[str]:
+    password = ("kafka_sasl_username", "kafka_sasl_password")
+    credentials = ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
+    oauth = (*credentials, "kafka_oauth_scope", "kafka_oauth_token_file")
+    mechanism = settings.kafka_sasl_mechanism
+    if not settings.kafka_security_protocol.startswith("SASL_"):
+        needs = "needs SASL_SSL or SASL_PLAINTEXT as QUIZSTREAM_KAFKA_SECURITY_PROTOCOL"
+        yield from _needless(settings, ("kafka_sasl_mechanism", *password, *oauth), needs)
+    elif mechanism is None:
+        yield "QUIZSTREAM_KAFKA_SASL_MECHANISM: is missing"
+    elif mechanism == "OAUTHBEARER":
+        yield from _needless(settings, password, "is not for OAUTHBEARER")
+        yield from _token_faults(settings, credentials)
+    else:
+        yield from _needless(settings, oauth, f"is not for {mechanism}")
+        yield from _missing(settings, password)
+    if settings.kafka_security_protocol == "SASL_PLAINTEXT" and mechanism in {"PLAIN", "OAUTHBEARER"}:
+        yield from _in_the_clear(settings)
+
+
+def _token_faults(settings: KafkaSettings, credentials: Iterable[str]) -> Iterable[str]:
+    if settings.kafka_oauth_token_file is None:
+        yield from _missing(settings, credentials)
+    else:
+        yield from _needless(settings, credentials, "is not needed with QUIZSTREAM_KAFKA_OAUTH_TOKEN_FILE: take one")
+
+
+def _in_the_clear(settings: KafkaSettings) -> Iterable[str]:
+    hosts = (address.strip().rpartition(":")[0] for address in settings.kafka_bootstrap_servers.split(","))
+    if not all(_is_loopback(host.strip("[]")) for host in hosts):
+        yield "QUIZSTREAM_KAFKA_SECURITY_PROTOCOL: must be SASL_SSL, or the password or token could be read on its way"
+
+
+def _needless(settings: KafkaSettings, fields: Iterable[str], why: str) -> Iterable[str]:
+    return (f"{variable(field)}: {why}" for field in fields if getattr(settings, field) is not None)
+
+
+def _missing(settings: KafkaSettings, fields: Iterable[str]) -> Iterable[str]:
+    return (f"{variable(field)}: is missing" for field in fields if getattr(settings, field) is None)
 
 
 class PostgresSettings(SettingsGroup):
@@ -213,7 +358,8 @@ class PostgresSettings(SettingsGroup):
 
     database_url: Annotated[SecretStr, AfterValidator(_postgres_address)] = Field(
         default=SecretStr("postgresql://127.0.0.1:5432/quizstream"),
-        description="PostgreSQL connection URI of the store.",
+        description="PostgreSQL connection URI of the store, such as"
+        " `postgresql://worker:..@db/quizstream?sslmode=verify-full&sslrootcert=/run/ca.pem`.",
     )
 
 
@@ -257,9 +403,14 @@ def list_settings(groups: Iterable[type[BaseSettings]]) -> Sequence[SettingRow]:
     rows: dict[str, SettingRow] = {}
     for group in groups:
         for field, info in group.model_fields.items():
-            row = SettingRow(variable(field), _written(info.get_default()), info.description or "")
+            row = SettingRow(variable(field), _written(info.get_default()), _described(field, info))
             rows.setdefault(row.name, row)
     return tuple(rows.values())
+
+
+def _described(field: str, info: FieldInfo) -> str:
+    in_a_file = f" Or in the file that `{variable(field)}{FILE_SUFFIX}` names." if is_secret(info) else ""
+    return (info.description or "") + in_a_file
 
 
 def _written(default: object) -> str:

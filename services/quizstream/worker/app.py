@@ -16,8 +16,9 @@ from quizstream.contracts.metrics import BUILD_INFO, HOP_UP, PROCESS_METRICS, WO
 from quizstream.contracts.topics import quarantine_topic
 from quizstream.runtime.admin import serving_admin
 from quizstream.runtime.health import Health, Probe
+from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.lifecycle import Lifetime, StartRefused, calm_garbage_collector
-from quizstream.runtime.postgres import UNREACHABLE, connection
+from quizstream.runtime.postgres import UNREACHABLE, connection, refusal
 from quizstream.runtime.telemetry import Meters
 from quizstream.worker.cursor import TopicMadeAnew
 from quizstream.worker.flush import LONGEST_PAUSE_SECONDS, Flusher, make_missing_months, pause
@@ -43,7 +44,13 @@ class HopDead(Exception):  # noqa: N818  a situation, which `/readyz` shows
 
 @asynccontextmanager
 async def running(settings: WorkerSettings, lifetime: Lifetime) -> AsyncIterator[None]:
-    """Run the worker's process: the loop and the admin port."""
+    """Run the worker's process: the loop and the admin port.
+
+    Raises:
+        StartRefused: Kafka or PostgreSQL answers and will not have us. One that is away is waited for.
+
+    """
+    await _refuse_unusable(settings)
     meters = Meters((*PROCESS_METRICS, *WORKER_METRICS))
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "worker").set(1)
     async with writing(settings, lifetime, meters) as probes:
@@ -77,6 +84,13 @@ async def writing(settings: WorkerSettings, lifetime: Lifetime, meters: Meters) 
         await assembly.close()
 
 
+async def _refuse_unusable(settings: WorkerSettings) -> None:
+    if reason := await kafka_access(settings).refusal():
+        raise StartRefused(f"Kafka: {reason}")
+    if reason := await refusal(settings.database_url.get_secret_value()):
+        raise StartRefused(f"PostgreSQL: {reason}")
+
+
 def _is_up(health: Health, hop: str) -> bool:
     return hop not in health.readiness().failing
 
@@ -88,6 +102,7 @@ class Assembly:
         self._settings = settings
         self._observer = observer
         self._database_url = settings.database_url.get_secret_value()
+        self._access = kafka_access(settings)
         self._stopping = asyncio.Event()
         self._finished = asyncio.Event()
         self._store = Store(self._database_url, holder_patience_seconds=settings.holder_patience_seconds)
@@ -172,7 +187,7 @@ class Assembly:
         settings = self._settings
         quarantine = quarantine_topic(settings.topic)
         async with open_log(
-            settings.kafka_bootstrap_servers,
+            self._access,
             (settings.topic, quarantine),
             group=settings.consumer_group,
             instance=settings.consumer_instance,
@@ -209,7 +224,7 @@ class Assembly:
         if loop.writing or self._flusher.failing:
             return False
         partitions = source.assigned() - set(self._observer.given_up)
-        return await is_behind(self._database_url, self._settings.kafka_bootstrap_servers, partitions)
+        return await is_behind(self._database_url, self._access, partitions)
 
     async def _check_kafka(self) -> None:
         if self._log is None:

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from quizstream.runtime import crash_points
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.decode import LogRecord
 
@@ -126,14 +127,14 @@ class Log(ConsumerRebalanceListener):
             log.warning("group_commit_failed", error=type(error).__name__)
 
 
-async def log_ends(bootstrap_servers: str, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+async def log_ends(access: KafkaAccess, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
     """Give the offset after the last record of each partition, on a connection of its own.
 
     Raises:
         KafkaError, TimeoutError: the brokers do not answer in time.
 
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, client_id="quizstream-watch")
+    consumer = AIOKafkaConsumer(**access.client_options(), client_id="quizstream-watch")
     try:
         async with asyncio.timeout(ASK_SECONDS):
             await consumer.start()
@@ -146,7 +147,7 @@ async def log_ends(bootstrap_servers: str, partitions: Iterable[TopicPartition])
 
 @asynccontextmanager
 async def open_log(
-    bootstrap_servers: str, topics: Iterable[str], *, group: str, instance: str | None = None
+    access: KafkaAccess, topics: Iterable[str], *, group: str, instance: str | None = None
 ) -> AsyncIterator[Log]:
     """Join the group; leave it on the way out.
 
@@ -155,7 +156,7 @@ async def open_log(
 
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **access.client_options(),
         group_id=group,
         group_instance_id=instance,
         client_id="quizstream-worker",

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import asyncpg
 
-from quizstream.runtime.kafka import producer
+from quizstream.runtime.kafka import KafkaRefused, producer
+from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.postgres import connection
 from quizstream.runtime.settings import PostgresSettings
 from quizstream.worker import quarantine, retention
@@ -82,8 +83,11 @@ async def send_again(settings: OperatorSettings, selection: Selection, rules: Ru
         KafkaFailure: Kafka cannot be reached, or refuses.
 
     """
+    access = kafka_access(settings)
+    if reason := await access.refusal():
+        raise KafkaRefused(reason)
     async with (
         connection(settings.database_url.get_secret_value(), application_name="quizstream-operator") as session,
-        producer(settings.kafka_bootstrap_servers, client_id="quizstream-operator") as publishing,
+        producer(access, client_id="quizstream-operator") as publishing,
     ):
         return await replay(session, selection, rules, Destination(publishing, settings.topic, settings.partitions))

@@ -6,6 +6,7 @@ import structlog
 
 from quizstream.contracts.topics import planned_topics, quarantine_topic
 from quizstream.runtime.kafka import TopicShape, ensure_topics
+from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.postgres import connection, load_statements
 from quizstream.runtime.settings import KafkaSettings, PostgresSettings
 from quizstream.worker.migrate import migrate
@@ -42,7 +43,7 @@ async def prepare(settings: PrepareSettings, *, topics: bool = True) -> Prepared
             settings.topic, settings.partitions, allow_single_replica=settings.allow_single_replica
         )
     ]
-    return Prepared(migrations, await ensure_topics(settings.kafka_bootstrap_servers, planned) if topics else [])
+    return Prepared(migrations, await ensure_topics(kafka_access(settings), planned) if topics else [])
 
 
 async def adopt_topic(settings: PrepareSettings) -> int:

@@ -8,6 +8,7 @@ from typing import Final
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.runtime.postgres import UNREACHABLE, connection, load_statements
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.log import log_ends
@@ -45,7 +46,7 @@ class Watch:
                 return
 
 
-async def is_behind(database_url: str, bootstrap_servers: str, partitions: Collection[TopicPartition]) -> bool:
+async def is_behind(database_url: str, access: KafkaAccess, partitions: Collection[TopicPartition]) -> bool:
     """Tell whether the log of one of these partitions goes on behind what is stored of it.
 
     Asked on connections of their own, as those of the worker may be what is stuck. False where Kafka or the store does
@@ -54,7 +55,7 @@ async def is_behind(database_url: str, bootstrap_servers: str, partitions: Colle
     if not partitions:
         return False
     try:
-        ends = await log_ends(bootstrap_servers, partitions)
+        ends = await log_ends(access, partitions)
         async with connection(database_url, application_name="quizstream-watch") as session:
             topics, numbers = [topic for topic, _ in partitions], [number for _, number in partitions]
             rows = await session.fetch(_SQL["read_offsets"], topics, numbers)
