@@ -1,5 +1,5 @@
 -- The tables of the store as `quizstream migrate` leaves them, for those who query or export them. A test compares this
--- file with the migrations; it is not run by anything else.
+-- file with the migrations; it is not run by anything else. Who may do what: services/quizstream/worker/sql/rights.sql.
 
 CREATE TABLE schema_migrations (
     name       text        PRIMARY KEY,
@@ -94,3 +94,42 @@ COMMENT ON TABLE topic_offsets IS 'The next record to be stored of each partitio
 COMMENT ON COLUMN topic_offsets.last_appended_at_ms IS
     'LogAppendTime of record next_offset - 1: another time there means another log';
 COMMENT ON COLUMN topic_offsets.id_base IS 'Added to ids: above the largest id of the topic that this one followed';
+
+CREATE FUNCTION make_month(first_day date) RETURNS boolean
+LANGUAGE plpgsql
+SECURITY DEFINER
+SET search_path TO public, pg_temp
+SET lock_timeout TO '3s'
+AS $function$
+DECLARE
+    month date := date_trunc('month', first_day::timestamp);
+    partition text := 'quiz_submission_events_' || to_char(month, 'YYYY_MM');
+BEGIN
+    IF month > (now() AT TIME ZONE 'UTC') + interval '13 months' THEN
+        RAISE EXCEPTION 'months are made at most 13 ahead' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF EXISTS (
+        SELECT FROM pg_inherits
+        WHERE inhparent = 'quiz_submission_events'::regclass AND inhrelid = to_regclass(partition)
+    ) THEN
+        RETURN false;
+    END IF;
+    -- LIKE and ATTACH take no lock that readers or writers of the table wait for; CREATE .. PARTITION OF does.
+    EXECUTE format('CREATE TABLE %I (LIKE quiz_submission_events INCLUDING ALL)', partition);
+    EXECUTE format(
+        'ALTER TABLE quiz_submission_events ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        partition,
+        month || ' 00:00:00+00',
+        (month + interval '1 month')::date || ' 00:00:00+00'
+    );
+    RETURN true;
+EXCEPTION
+    WHEN duplicate_table OR unique_violation THEN
+        RETURN false; -- somebody else was quicker, or an operator has detached it
+    WHEN invalid_object_definition THEN
+        RETURN false; -- another partition covers this month
+END
+$function$;
+
+COMMENT ON FUNCTION make_month(date) IS 'Makes the partition of a month, at most 13 ahead; false where there is one';
+REVOKE ALL ON FUNCTION make_month(date) FROM PUBLIC;

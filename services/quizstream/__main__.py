@@ -167,6 +167,11 @@ def _migrate(arguments: argparse.Namespace) -> int:
     done = _wait_for(prepare(settings, topics=not arguments.no_topics))
     _say("migrations", done.migrations)
     _say("topics", done.topics)
+    if done.missing_roles:
+        sys.stdout.write(
+            f"roles: {', '.join(done.missing_roles)} are missing and this account may not make them: "
+            "run deploy/roles.sql as one that may, then migrate again\n"
+        )
     if arguments.adopt_topic:
         sys.stdout.write(f"adopted: ids go on above {_wait_for(adopt_topic(settings))}\n")
     return 0

@@ -105,9 +105,18 @@ class System:
 
 @asynccontextmanager
 async def running(
-    bootstrap_servers: str, database_url: str, topic: str, logs: Path, settings: Mapping[str, str] | None = None
+    bootstrap_servers: str,
+    database_url: str,
+    topic: str,
+    logs: Path,
+    settings: Mapping[str, str] | None = None,
+    *,
+    own_settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> AsyncIterator[System]:
-    """Prepare store and topics with `quizstream migrate`, start the three processes, and stop them at the end."""
+    """Prepare store and topics with `quizstream migrate`, start the three processes, and stop them at the end.
+
+    `own_settings` are those of one process, by its name.
+    """
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("QUIZSTREAM_")},
         "QUIZSTREAM_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
@@ -121,7 +130,10 @@ async def running(
     }
     await run("migrate", environment=environment)
     async with AsyncExitStack() as stack:
-        gateway, worker, reader = (_command(name, environment, logs) for name in ("gateway", "worker", "reader"))
+        gateway, worker, reader = (
+            _command(name, {**environment, **(own_settings or {}).get(name, {})}, logs)
+            for name in ("gateway", "worker", "reader")
+        )
         system = System(gateway, worker, reader, bootstrap_servers, topic)
         for command in system.commands:
             stack.push_async_callback(command.terminate)

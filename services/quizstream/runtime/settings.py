@@ -122,6 +122,7 @@ RequestsPerMinute = Annotated[int, Field(ge=0, le=1_000_000), AfterValidator(_ro
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, AfterValidator(_long_enough)]
+PostgresAddress = Annotated[SecretStr, AfterValidator(_postgres_address)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 
@@ -356,7 +357,7 @@ def _missing(settings: KafkaSettings, fields: Iterable[str]) -> Iterable[str]:
 class PostgresSettings(SettingsGroup):
     """The store."""
 
-    database_url: Annotated[SecretStr, AfterValidator(_postgres_address)] = Field(
+    database_url: PostgresAddress = Field(
         default=SecretStr("postgresql://127.0.0.1:5432/quizstream"),
         description="PostgreSQL connection URI of the store, such as"
         " `postgresql://worker:..@db/quizstream?sslmode=verify-full&sslrootcert=/run/ca.pem`.",

@@ -87,8 +87,9 @@ async def writing(settings: WorkerSettings, lifetime: Lifetime, meters: Meters) 
 async def _refuse_unusable(settings: WorkerSettings) -> None:
     if reason := await kafka_access(settings).refusal():
         raise StartRefused(f"Kafka: {reason}")
-    if reason := await refusal(settings.database_url.get_secret_value()):
-        raise StartRefused(f"PostgreSQL: {reason}")
+    for url in filter(None, (settings.database_url, settings.retention_database_url)):
+        if reason := await refusal(url.get_secret_value()):
+            raise StartRefused(f"PostgreSQL: {reason}")
 
 
 def _is_up(health: Health, hop: str) -> bool:
@@ -169,7 +170,8 @@ class Assembly:
         """Tell whether something was in use and is to be tried again."""
         if not self._settings.retention_months:
             return False
-        removed = await remove_expired(self._database_url, now, self._settings.retention_months)
+        owner = self._settings.retention_database_url or self._settings.database_url
+        removed = await remove_expired(owner.get_secret_value(), now, self._settings.retention_months)
         self._observer.months_dropped(len(removed.months))
         log.info("retention_applied", months_dropped=removed.months, rows_deleted=removed.rows)
         return removed.put_off

@@ -7,6 +7,7 @@ from typing import Final
 
 from quizstream.runtime.postgres import Connection, connection
 from quizstream.worker.months import make_months, months_ahead
+from quizstream.worker.rights import grant_rights
 
 _LOCK: Final = 0x7175697A  # any number that other users of the database do not take: "quiz" in ASCII
 
@@ -19,7 +20,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 async def migrate(database_url: str) -> list[str]:
-    """Bring the store to this version and make the months ahead; give the names of the migrations applied.
+    """Bring the store to this version, with months ahead and rights; give the names of the migrations applied.
 
     Safe to run at the same time from several places: one does the work, the others wait. Each migration is one
     transaction.
@@ -34,6 +35,7 @@ async def migrate(database_url: str) -> list[str]:
         await session.execute("SELECT pg_advisory_lock($1)", _LOCK)
         applied = await _apply(session)
         await make_months(session, months_ahead(datetime.now(UTC)))
+        await grant_rights(session)
         return applied
 
 

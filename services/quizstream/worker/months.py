@@ -4,8 +4,6 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-import asyncpg
-
 from quizstream.runtime.postgres import Connection, load_statements
 
 MONTHS_AHEAD: Final = 12
@@ -54,7 +52,7 @@ async def make_months(session: Connection, months: Iterable[datetime]) -> list[s
         asyncpg.PostgresError: a lock was not free in time, or the role may not; those made so far stay.
 
     """
-    return [partition_name(month) for month in months if await _make_month(session, month)]
+    return [partition_name(month) for month in months if await session.fetchval(_SQL["make_month"], month.date())]
 
 
 async def last_month(session: Connection, now: datetime) -> datetime | None:
@@ -66,24 +64,3 @@ async def last_month(session: Connection, now: datetime) -> datetime | None:
     """
     names = {row["name"] for row in await session.fetch(_SQL["attached"])}
     return last_of_run(now, names)
-
-
-async def _make_month(session: Connection, month: datetime) -> bool:
-    name = partition_name(month)
-    if await session.fetchval(_SQL["partition_exists"], name):
-        return False
-    end = month_of(month, 1)
-    try:
-        async with session.transaction():
-            # LIKE and ATTACH take no lock that readers or writers of the table wait for; CREATE .. PARTITION OF does.
-            await session.execute("SET LOCAL lock_timeout = '3s'")
-            await session.execute(f"CREATE TABLE {name} (LIKE quiz_submission_events INCLUDING ALL)")
-            await session.execute(
-                f"ALTER TABLE quiz_submission_events ATTACH PARTITION {name} "
-                f"FOR VALUES FROM ('{month:%Y-%m-%d} 00:00:00+00') TO ('{end:%Y-%m-%d} 00:00:00+00')"
-            )
-    except asyncpg.DuplicateTableError:
-        return False
-    except asyncpg.InvalidObjectDefinitionError:
-        return False  # the first partition covers this month
-    return True

@@ -10,6 +10,7 @@ from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.postgres import connection, load_statements
 from quizstream.runtime.settings import KafkaSettings, PostgresSettings
 from quizstream.worker.migrate import migrate
+from quizstream.worker.rights import missing_roles
 from quizstream.worker.store import PARTITIONS_PER_ID
 
 log: Final = structlog.get_logger(__name__)
@@ -22,10 +23,11 @@ class PrepareSettings(KafkaSettings, PostgresSettings):
 
 
 class Prepared(NamedTuple):
-    """What was done: the migrations applied and the topics made."""
+    """What was done: the migrations applied and the topics made; and the roles that could not be made."""
 
     migrations: list[str]
     topics: list[str]
+    missing_roles: list[str]
 
 
 async def prepare(settings: PrepareSettings, *, topics: bool = True) -> Prepared:
@@ -36,14 +38,17 @@ async def prepare(settings: PrepareSettings, *, topics: bool = True) -> Prepared
         KafkaFailure: Kafka cannot be reached, or refuses.
 
     """
-    migrations = await migrate(settings.database_url.get_secret_value())
+    database_url = settings.database_url.get_secret_value()
+    migrations = await migrate(database_url)
+    async with connection(database_url, application_name="quizstream-migrate") as session:
+        missing = await missing_roles(session)
     planned = [
         TopicShape(*topic)
         for topic in planned_topics(
             settings.topic, settings.partitions, allow_single_replica=settings.allow_single_replica
         )
     ]
-    return Prepared(migrations, await ensure_topics(kafka_access(settings), planned) if topics else [])
+    return Prepared(migrations, await ensure_topics(kafka_access(settings), planned) if topics else [], missing)
 
 
 async def adopt_topic(settings: PrepareSettings) -> int:

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from quizstream.runtime.settings import KafkaSettings, PostgresSettings, ProcessSettings
+from quizstream.runtime.settings import KafkaSettings, PostgresAddress, PostgresSettings, ProcessSettings
 
 
 class WorkerSettings(ProcessSettings, KafkaSettings, PostgresSettings):
@@ -37,6 +37,11 @@ class WorkerSettings(ProcessSettings, KafkaSettings, PostgresSettings):
         ge=0,
         le=1200,
         description="Whole months, by time of receipt, for which events and quarantine are kept; 0: for ever.",
+    )
+    retention_database_url: PostgresAddress | None = Field(
+        default=None,
+        description="The store for retention, by the account that migrates: months are dropped by their owner only;"
+        " unset: `QUIZSTREAM_DATABASE_URL`.",
     )
 
 

@@ -1,9 +1,6 @@
--- name: partition_exists
--- Whether a table of this name is attached already.
-SELECT EXISTS (
-    SELECT FROM pg_inherits
-    WHERE inhparent = 'quiz_submission_events'::regclass AND inhrelid = to_regclass($1)
-)
+-- name: make_month
+-- Whether a partition was made; the function runs as the owner of the tables.
+SELECT make_month($1)
 
 -- name: attached
 -- The partitions that rows can be put into.
