@@ -29,7 +29,8 @@ from quizstream.reader.page_query import MEMBERS
 from quizstream.reader.select import Selection, Store
 from quizstream.reader.settings import ReaderSettings
 from quizstream.runtime.access import Refusals, issue_token, open_verifier
-from quizstream.runtime.postgres import Connection, load_statements, pool
+from quizstream.runtime.lifecycle import Lifetime
+from quizstream.runtime.postgres import Connection, PoolTerms, connection, load_statements, read_pool
 from quizstream.runtime.telemetry import Meters, configure_logging
 from quizstream.runtime.web import Site, serving
 
@@ -123,7 +124,7 @@ async def served(database_url: str, **changes: object) -> AsyncIterator[Api]:
     verifier = await open_verifier(chosen, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
     headers = {"Authorization": f"Bearer {token()}"}
     async with (
-        opened(chosen, verifier, meters) as reader,
+        opened(chosen, verifier, meters, Lifetime()) as reader,
         serving(create_app(reader), Site("127.0.0.1", 0, finish_seconds=1)) as port,
         aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(60)) as client,
     ):
@@ -464,8 +465,8 @@ async def test_without_a_token_nothing_is_read(api: Api) -> None:
 @asynccontextmanager
 async def store_of(database_url: str) -> AsyncIterator[tuple[Connection, Store]]:
     async with (
-        pool(database_url, application_name="test", max_size=2) as connections,
-        connections.acquire() as session,
+        read_pool(database_url, PoolTerms("test", 1)) as connections,
+        connection(database_url, application_name="test") as session,
     ):
         yield session, Store(connections, 30)
 
@@ -702,7 +703,7 @@ async def test_the_tenth_call_still_goes_by_the_primary_key(
 
 
 async def test_a_session_that_the_server_ended_while_idle_is_an_outage_and_no_bug(database_url: str) -> None:
-    async with pool(database_url, application_name="test", max_size=1) as connections:
+    async with read_pool(database_url, PoolTerms("test", 1)) as connections:
         with pytest.raises(TryLater):
             async with Store(connections, 3).reading():
                 raise asyncpg.InternalClientError  # what the driver makes of the server's last words

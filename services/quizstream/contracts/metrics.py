@@ -141,6 +141,13 @@ ANSWERS: Final = CounterMetric(
 )
 ANSWER_ROWS: Final = HistogramMetric("quizstream_answer_rows", "Events in an answer.", (), COUNTS)
 ANSWER_BYTES: Final = CounterMetric("quizstream_answer_bytes_total", "Bytes of answered logs.")
+READINGS: Final = CounterMetric(
+    "quizstream_readings_total", "Connections taken to read with; server: primary, replica.", ("server",)
+)
+REPLICA_BEHIND: Final = GaugeMetric(
+    "quizstream_replica_behind_seconds",
+    "How old what the replica shows may be, at most; +Inf: unknown; 0 where none is configured.",
+)
 
 PROCESS_METRICS: Final = (BUILD_INFO, HOP_UP)
 HTTP_METRICS: Final = (
@@ -175,7 +182,7 @@ WORKER_METRICS: Final = (
     MONTHS_AHEAD,
     MONTHS_DROPPED,
 )
-READER_METRICS: Final = (ANSWERS, ANSWER_ROWS, ANSWER_BYTES)
+READER_METRICS: Final = (ANSWERS, ANSWER_ROWS, ANSWER_BYTES, READINGS, REPLICA_BEHIND)
 METRICS: Final[Sequence[Metric]] = (
     *PROCESS_METRICS,
     *HTTP_METRICS,

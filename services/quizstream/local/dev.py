@@ -122,7 +122,7 @@ async def _services(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[
     app = web.Application()
     async with (
         worker.writing(settings, lifetime, meters) as worker_probes,
-        reader.opened(settings, verifier, meters) as reading,
+        reader.opened(settings, verifier, meters, lifetime) as reading,
         gateway.opened(settings, verifier, meters, lifetime) as taking,
     ):
         gateway.attach(app, taking)

@@ -21,13 +21,16 @@ from quizstream.contracts.metrics import (
     HTTP_REQUESTS_RUNNING,
     PROCESS_METRICS,
     READER_METRICS,
+    READINGS,
+    REPLICA_BEHIND,
     TOKEN_KEYS,
     TOKEN_KEYS_CURRENT,
 )
 from quizstream.contracts.openapi import openapi_document
 from quizstream.contracts.resources import ROUTE_PATTERN
 from quizstream.reader.page_query import PageLimits
-from quizstream.reader.select import Store
+from quizstream.reader.replica import Freshness, ReplicatedStore
+from quizstream.reader.select import EventStore, Store
 from quizstream.reader.settings import ReaderSettings
 from quizstream.reader.show import AnswerLimits, AnswerMeters, ShowEvents
 from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
@@ -36,7 +39,7 @@ from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.forwarded import PublicBase
 from quizstream.runtime.health import Health, Probe
 from quizstream.runtime.lifecycle import Lifetime, StartRefused
-from quizstream.runtime.postgres import pool, refusal
+from quizstream.runtime.postgres import PoolTerms, read_pool, refusal
 from quizstream.runtime.rate_limit import RateLimits
 from quizstream.runtime.telemetry import Meters
 from quizstream.runtime.web import HttpMeters, serving, site_of
@@ -53,17 +56,11 @@ class Reader(NamedTuple):
 
 
 @asynccontextmanager
-async def opened(settings: ReaderSettings, verifier: TokenVerifier[Grant], meters: Meters) -> AsyncIterator[Reader]:
+async def opened(
+    settings: ReaderSettings, verifier: TokenVerifier[Grant], meters: Meters, lifetime: Lifetime
+) -> AsyncIterator[Reader]:
     """Give a reader whose connections close at the end. It opens without a store, and tells so in its answers."""
-    async with pool(
-        settings.database_url.get_secret_value(),
-        application_name=APPLICATION_NAME,
-        max_size=settings.read_connections,
-        connect_timeout_seconds=settings.read_timeout_seconds,
-        statement_timeout_seconds=settings.read_timeout_seconds,
-        statement_cache_size=settings.statement_cache_size,
-    ) as connections:
-        store = Store(connections, settings.read_timeout_seconds)
+    async with _store(settings, meters, lifetime) as store:
         show = ShowEvents(
             store,
             verifier,
@@ -77,6 +74,31 @@ async def opened(settings: ReaderSettings, verifier: TokenVerifier[Grant], meter
             AnswerMeters(meters.counter(ANSWERS), meters.histogram(ANSWER_ROWS), meters.counter(ANSWER_BYTES)),
         )
         yield Reader(show, Probe(STORE, store.check))
+
+
+@asynccontextmanager
+async def _store(settings: ReaderSettings, meters: Meters, lifetime: Lifetime) -> AsyncIterator[EventStore]:
+    """Give the one server, or the replica with the primary behind it."""
+    terms = _terms(settings)
+    async with read_pool(settings.database_url.get_secret_value(), terms) as connections:
+        primary = Store(connections, settings.read_timeout_seconds)
+        if settings.read_database_url is None:
+            yield primary
+            return
+        async with read_pool(settings.read_database_url.get_secret_value(), terms) as others:
+            replica = Store(others, settings.read_timeout_seconds)
+            readings = meters.counter(READINGS)
+            freshness = Freshness(settings.read_staleness_seconds)
+            store = ReplicatedStore(primary, replica, freshness, lambda server: readings.labels(server).inc())
+            meters.gauge(REPLICA_BEHIND).set_function(lambda: store.behind_seconds)
+            async with lifetime.side_task("replica", store.keep_watch()):
+                yield store
+
+
+def _terms(settings: ReaderSettings) -> PoolTerms:
+    return PoolTerms(
+        APPLICATION_NAME, settings.read_connections, settings.read_timeout_seconds, settings.statement_cache_size
+    )
 
 
 def attach(app: web.Application, reader: Reader) -> None:
@@ -107,7 +129,7 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
     verifier = await open_verifier(settings, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
     meters.gauge(TOKEN_KEYS).set_function(lambda: verifier.keys.key_count)
     meters.gauge(TOKEN_KEYS_CURRENT).set_function(lambda: verifier.keys.complete)
-    async with opened(settings, verifier, meters) as reader:
+    async with opened(settings, verifier, meters, lifetime) as reader:
         health = Health([reader.probe])
         meters.gauge(HOP_UP).labels(STORE).set_function(lambda: STORE not in health.readiness().failing)
         async with (
@@ -120,8 +142,9 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
 
 
 async def _refuse_unusable(settings: ReaderSettings) -> None:
-    if reason := await refusal(settings.database_url.get_secret_value()):
-        raise StartRefused(f"PostgreSQL: {reason}")
+    for url in filter(None, (settings.database_url, settings.read_database_url)):
+        if reason := await refusal(url.get_secret_value(), server_settings=_terms(settings).server_settings):
+            raise StartRefused(f"PostgreSQL: {reason}")
 
 
 def _http_meters(meters: Meters) -> HttpMeters:

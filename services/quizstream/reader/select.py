@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import asyncpg
 import structlog
@@ -13,7 +13,7 @@ from structlog.typing import FilteringBoundLogger
 from quizstream.contracts.errors import TryLater
 from quizstream.contracts.resources import MAX_ID, Attempt, Resource
 from quizstream.reader.page_query import Member
-from quizstream.runtime.postgres import UNREACHABLE, Connection, Pool, load_statements
+from quizstream.runtime.postgres import UNREACHABLE, Connection, ReadPool, load_statements
 
 _SQL: Final = load_statements("quizstream.reader", "sql/events.sql")
 
@@ -82,6 +82,11 @@ class Reading:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    async def position(self) -> int:
+        """Give where the server is in the log of its changes, or how far it has replayed that of another."""
+        found: int = await self._connection.fetchval(_SQL["position"])
+        return found
+
     async def plan(self, selection: Selection) -> PagePlan:
         """Cut a page into rounds of at most 500 events and 4 MiB; a larger event is a round of its own."""
         rows = await self._connection.fetch(
@@ -124,6 +129,18 @@ class Reading:
         return row["body"], Key(round_.created_until, row["last_id"])
 
 
+class EventStore(Protocol):
+    """What logs are read from: one server, or several."""
+
+    def reading(self) -> AbstractAsyncContextManager[Reading]:
+        """Give a connection to read with; entering raises `TryLater` where there is none."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `TryLater` while nothing can be read."""
+        ...
+
+
 class Store:
     """The store as the reader sees it. It holds no connection while an answer is sent.
 
@@ -131,7 +148,7 @@ class Store:
     most half of that again. The database ends statements by itself: see `create_store`.
     """
 
-    def __init__(self, pool: Pool, timeout_seconds: float) -> None:
+    def __init__(self, pool: ReadPool, timeout_seconds: float) -> None:
         self._pool = pool
         self._timeout_seconds = timeout_seconds
 
@@ -146,7 +163,7 @@ class Store:
         try:
             async with (
                 asyncio.timeout(self._timeout_seconds),
-                self._pool.acquire(timeout=self._timeout_seconds / 2) as connection,
+                self._pool.connection(self._timeout_seconds / 2) as connection,
             ):
                 yield Reading(connection)
         except (asyncpg.PostgresError, *UNREACHABLE) as error:
@@ -154,8 +171,14 @@ class Store:
             raise TryLater("store_unavailable", "The store does not answer.") from error
 
     async def check(self) -> None:
-        """Raise while the store does not answer."""
-        await self._pool.fetchval("SELECT 1", timeout=self._timeout_seconds)
+        """Raise while the store does not answer.
+
+        Raises:
+            TryLater: see `reading`.
+
+        """
+        async with self.reading() as reading:
+            await reading.position()
 
 
 def _plan(rows: Sequence[asyncpg.Record], *, begins_later: bool) -> PagePlan:

@@ -5,7 +5,13 @@ from typing import Annotated
 from pydantic import Field
 
 from quizstream.contracts.limits import DEFAULT_PER_PAGE, MAX_PER_PAGE
-from quizstream.runtime.settings import AccessSettings, HttpSettings, PostgresSettings, ProcessSettings
+from quizstream.runtime.settings import (
+    AccessSettings,
+    HttpSettings,
+    PostgresAddress,
+    PostgresSettings,
+    ProcessSettings,
+)
 
 
 class ReaderSettings(ProcessSettings, HttpSettings, AccessSettings, PostgresSettings):
@@ -29,7 +35,17 @@ class ReaderSettings(ProcessSettings, HttpSettings, AccessSettings, PostgresSett
     max_open_answers: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=128, description="Most answers that are read and sent at the same time; each holds up to 4 MiB."
     )
-    # PgBouncer in transaction mode needs 0 before its version 1.21, or with max_prepared_statements off.
+    read_database_url: PostgresAddress | None = Field(
+        default=None,
+        description="PostgreSQL connection URI of a replica to read from while it is fresh;"
+        " unset: `QUIZSTREAM_DATABASE_URL`, which is also read where it is not.",
+    )
+    # Replicas are milliseconds behind; a failover takes some ten seconds, in which reading should go on.
+    read_staleness_seconds: Annotated[float, Field(ge=2, le=3_600)] = Field(
+        default=15.0, description="How far a replica may be behind; also how long it serves while the primary is away."
+    )
+    # What it costs behind a pooler: two more round trips a reading, and planning.
     statement_cache_size: Annotated[int, Field(ge=0, le=1_000)] = Field(
-        default=100, description="Prepared statements of a connection; 0 for poolers that cannot keep them."
+        default=100,
+        description="Prepared statements of a connection; 0 behind a pooler that shares sessions between transactions.",
     )

@@ -14,7 +14,7 @@ from quizstream.reader.entity_tag import entity_tag
 from quizstream.reader.links import link_header, pages_of
 from quizstream.reader.page_query import PageLimits, PageQuery, parse_page_query
 from quizstream.reader.render import EMPTY_ANSWER, frame_round
-from quizstream.reader.select import Key, PagePlan, Reading, Selection, Store
+from quizstream.reader.select import EventStore, Key, PagePlan, Reading, Selection
 from quizstream.runtime.access import TokenVerifier
 from quizstream.runtime.forwarded import PublicBase
 from quizstream.runtime.rate_limit import RateLimits
@@ -59,7 +59,7 @@ class ShowEvents:
 
     def __init__(
         self,
-        store: Store,
+        store: EventStore,
         verifier: TokenVerifier[Grant],
         rates: RateLimits,
         base: PublicBase,

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -39,9 +39,16 @@ def load_statements(package: str, file_name: str) -> Mapping[str, str]:
 def _server_settings(
     application_name: str, statement_timeout_seconds: float, lock_timeout_seconds: float
 ) -> dict[str, str]:
+    return _kept_by_poolers(application_name) | _bounds(statement_timeout_seconds, lock_timeout_seconds)
+
+
+def _kept_by_poolers(application_name: str) -> dict[str, str]:
+    """Give the settings that PgBouncer carries over to whichever session serves a client; others it refuses."""
+    return {"application_name": application_name, "timezone": "UTC"}
+
+
+def _bounds(statement_timeout_seconds: float, lock_timeout_seconds: float) -> dict[str, str]:
     return {
-        "application_name": application_name,
-        "timezone": "UTC",
         "statement_timeout": f"{statement_timeout_seconds * 1000:.0f}",
         "lock_timeout": f"{lock_timeout_seconds * 1000:.0f}",
         "idle_in_transaction_session_timeout": f"{statement_timeout_seconds * 1000:.0f}",
@@ -91,16 +98,20 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, asyncpg.ClientConfigurationError):
         return "the URL has a parameter that cannot be used, or names no readable certificate file"
     if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
-        return "a pooler refuses our settings of the session: see QUIZSTREAM_STATEMENT_CACHE_SIZE, for the reader only"
+        return "a pooler in between refuses what a session needs: the reader takes QUIZSTREAM_STATEMENT_CACHE_SIZE=0"
     if type(error) is ConnectionError and "SSL" in str(error):
         return "the server speaks no TLS"
     return None
 
 
-async def refusal(database_url: str, connect_timeout_seconds: float = 5) -> str | None:
+async def refusal(
+    database_url: str, connect_timeout_seconds: float = 5, server_settings: Mapping[str, str] | None = None
+) -> str | None:
     """Say why a server will not have us, whatever time passes; None where it does, or does not answer."""
     try:
-        opened = await asyncpg.connect(database_url, timeout=connect_timeout_seconds)
+        opened = await asyncpg.connect(
+            database_url, timeout=connect_timeout_seconds, server_settings=dict(server_settings or {})
+        )
     except (FileNotFoundError, PermissionError):  # of a certificate, unless the server is reached by a socket file
         return "the URL names a certificate file that cannot be read" if "ssl" in database_url else None
     except (TimeoutError, asyncpg.PostgresError, *UNREACHABLE) as error:
@@ -109,36 +120,92 @@ async def refusal(database_url: str, connect_timeout_seconds: float = 5) -> str 
     return None
 
 
+class PoolTerms(NamedTuple):
+    """How a pool of connections that only read behaves.
+
+    With a `statement_cache_size` of 0 it works behind a pooler that gives each transaction another session (PgBouncer's
+    `pool_mode = transaction`): nothing is prepared, nothing is kept in the session, and `reading` opens a transaction
+    with the bounds that else come with the session.
+    """
+
+    application_name: str
+    max_size: int
+    timeout_seconds: float = 3.0
+    statement_cache_size: int = 100
+
+    @property
+    def pooled(self) -> bool:
+        """Whether sessions are shared with others."""
+        return self.statement_cache_size == 0
+
+    @property
+    def server_settings(self) -> dict[str, str]:
+        """What is asked for as a session begins."""
+        kept = _kept_by_poolers(self.application_name)
+        return kept if self.pooled else kept | self._session
+
+    @property
+    def _session(self) -> dict[str, str]:
+        return _bounds(self.timeout_seconds, self.timeout_seconds) | {"default_transaction_read_only": "on"}
+
+    @property
+    def begin(self) -> str:
+        """The statements that begin a transaction of a shared session."""
+        bounds = _bounds(self.timeout_seconds, self.timeout_seconds)
+        return "; ".join(["BEGIN READ ONLY", *(f"SET LOCAL {name} = {value}" for name, value in bounds.items())])
+
+
+class ReadPool:
+    """Connections that only read."""
+
+    def __init__(self, connections: Pool, terms: PoolTerms) -> None:
+        self._connections = connections
+        self._terms = terms
+
+    @asynccontextmanager
+    async def connection(self, acquire_timeout_seconds: float) -> AsyncIterator[Connection]:
+        """Give a connection; behind a pooler with a transaction, so that all statements meet the same session.
+
+        Without it the server that parses a statement may be another than the one that runs it.
+
+        Raises:
+            TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: there is none.
+
+        """
+        async with self._connections.acquire(timeout=acquire_timeout_seconds) as connection:
+            if not self._terms.pooled:
+                yield connection
+                return
+            await connection.execute(self._terms.begin)
+            try:
+                yield connection
+            except BaseException:
+                connection.terminate()  # quicker than to find out what state it is in
+                raise
+            await connection.execute("COMMIT")
+
+
 async def _keep_session(_: Connection) -> None:
     return
 
 
 @asynccontextmanager
-async def pool(
-    database_url: str,
-    *,
-    application_name: str,
-    max_size: int,
-    min_size: int = 0,
-    connect_timeout_seconds: float = 3,
-    statement_timeout_seconds: float = 30,
-    statement_cache_size: int = 100,
-) -> AsyncIterator[Pool]:
-    """Open a pool; with `min_size` 0 it opens without a server, and each use of it shows whether there is one.
+async def read_pool(database_url: str, terms: PoolTerms) -> AsyncIterator[ReadPool]:
+    """Open a pool; it opens without a server, and each use of it shows whether there is one.
 
     Connections are given back as they are, which saves a statement each time: users keep no state in the session.
     """
     opened = asyncpg.create_pool(
         database_url,
-        min_size=min_size,
-        max_size=max_size,
-        timeout=connect_timeout_seconds,
-        statement_cache_size=statement_cache_size,
+        min_size=0,
+        max_size=terms.max_size,
+        timeout=terms.timeout_seconds,
+        statement_cache_size=terms.statement_cache_size,
         reset=_keep_session,
-        server_settings=_server_settings(application_name, statement_timeout_seconds, statement_timeout_seconds),
+        server_settings=terms.server_settings,
     )
     try:
         await opened
-        yield opened
+        yield ReadPool(opened, terms)
     finally:
         opened.terminate()

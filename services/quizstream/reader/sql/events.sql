@@ -1,3 +1,9 @@
+-- name: position
+-- How far a server is in the log of changes, in bytes: of its own, or of the one that it follows.
+SELECT coalesce(
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn, 0
+)::bigint;
+
 -- name: plan_page
 -- What a page shows: the attempt, the size and largest id of its log, and the page cut into rounds of bounded memory.
 -- $1 submission, $2 course, $3 quiz, $4 attempt or null for the latest, $5 largest id to be seen, $6 events before the
