@@ -1,4 +1,4 @@
-"""The command line: `quizstream dev | gateway | worker | reader | migrate | token | quarantine | retention`."""
+"""The command line: `quizstream dev | gateway | worker | reader | migrate | check | token | quarantine | retention`."""
 
 import argparse
 import asyncio
@@ -14,6 +14,7 @@ import asyncpg
 
 from quizstream.contracts.access import GET_SCOPE, POST_SCOPE
 from quizstream.contracts.errors import UnknownResource
+from quizstream.contracts.findings import Finding, are_fit, as_json, as_lines
 from quizstream.contracts.resources import parse_attempt, parse_id
 from quizstream.runtime.access import issue_token
 from quizstream.runtime.kafka import KafkaFailure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _SCOPES: Final = {"post": POST_SCOPE, "get": GET_SCOPE}
+_PARTS: Final = ("gateway", "worker", "reader")
 _SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
@@ -64,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument(
         "--adopt-topic", action="store_true", help="go on with topics that were made anew (workers must be stopped)"
     )
+    check = _add(commands, "check", _check, "hold the settings against the running Kafka and PostgreSQL")
+    check.add_argument(
+        "part", nargs="*", type=_part, metavar="PART", help="gateway, worker, reader: whose settings (default: of all)"
+    )
+    check.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     token = _add(
         commands, "token", _token, "print a token signed with QUIZSTREAM_JWT_SECRET, else with the secret of `dev`"
     )
@@ -175,6 +182,41 @@ def _migrate(arguments: argparse.Namespace) -> int:
     if arguments.adopt_topic:
         sys.stdout.write(f"adopted: ids go on above {_wait_for(adopt_topic(settings))}\n")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    """Status 1 where something is wrong, 2 where a setting is wrong by itself."""
+    findings = _wait_for(_findings(arguments.part or _PARTS))
+    write = as_json if arguments.json else as_lines
+    sys.stdout.write(write(arguments.part or _PARTS, findings))
+    return 0 if are_fit(findings) else 1
+
+
+async def _findings(parts: Sequence[str]) -> list[Finding]:
+    from quizstream.gateway.check import check_keys  # noqa: PLC0415  as above
+    from quizstream.gateway.settings import GatewaySettings  # noqa: PLC0415  as above
+    from quizstream.reader.settings import ReaderSettings  # noqa: PLC0415  as above
+    from quizstream.worker.check_store import check_store  # noqa: PLC0415  as above
+    from quizstream.worker.check_topics import check_topics  # noqa: PLC0415  as above
+    from quizstream.worker.settings import WorkerSettings  # noqa: PLC0415  as above
+
+    checks: list[Coroutine[object, object, list[Finding]]] = []
+    if "gateway" in parts:
+        gateway = load(GatewaySettings)
+        checks += [check_topics(gateway), check_keys(gateway)]
+    if "worker" in parts:
+        worker = load(WorkerSettings)
+        checks += [check_topics(worker), check_store("worker", worker.database_url.get_secret_value())]
+        if worker.retention_months:
+            owner = worker.retention_database_url or worker.database_url
+            checks.append(check_store("retention", owner.get_secret_value()))
+    if "reader" in parts:
+        reader = load(ReaderSettings)
+        checks += [check_keys(reader), check_store("reader", reader.database_url.get_secret_value())]
+        if reader.read_database_url is not None:
+            checks.append(check_store("replica", reader.read_database_url.get_secret_value()))
+    found = [finding for check in checks for finding in await check]
+    return list(dict.fromkeys(found))  # parts share what they depend on
 
 
 def _wait_for(work: Coroutine[object, object, Result]) -> Result:
@@ -298,6 +340,12 @@ def _id(text: str) -> int:
         return parse_id(text)
     except UnknownResource:
         raise argparse.ArgumentTypeError("must be an id, 1..9223372036854775807 or shard~local") from None
+
+
+def _part(text: str) -> str:
+    if text not in _PARTS:
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(_PARTS)}")
+    return text
 
 
 def _attempt(text: str) -> int:

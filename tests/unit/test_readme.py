@@ -22,7 +22,7 @@ PARTS: dict[str, type[SettingsGroup]] = {
     "reader": ReaderSettings,
     "dev": DevSettings,
 }
-COMMANDS = ("dev", "gateway", "worker", "reader", "migrate", "token", "quarantine", "retention")
+COMMANDS = ("dev", "gateway", "worker", "reader", "migrate", "check", "token", "quarantine", "retention")
 
 
 def settings_table() -> str:

@@ -145,6 +145,31 @@ async def log_ends(access: KafkaAccess, partitions: Iterable[TopicPartition]) ->
             await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
 
 
+async def newest_record(access: KafkaAccess, topic: str, count: int) -> LogRecord | None:
+    """Give the newest record of a topic's first `count` partitions; None where they are empty.
+
+    Raises:
+        KafkaError, TimeoutError: the brokers do not answer in time.
+
+    """
+    consumer = AIOKafkaConsumer(**access.client_options(), client_id="quizstream-check")
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await consumer.start()
+            partitions = [KafkaPartition(topic, number) for number in range(count)]
+            first, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+            held = [partition for partition in partitions if ends[partition] > first[partition]]
+            records: list[LogRecord] = []
+            for partition in held:
+                consumer.assign([partition])
+                consumer.seek(partition, ends[partition] - 1)
+                records.append(await consumer.getone(partition))
+            return max(records, key=lambda record: record.timestamp, default=None)
+    finally:
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
+
+
 @asynccontextmanager
 async def open_log(
     access: KafkaAccess, topics: Iterable[str], *, group: str, instance: str | None = None

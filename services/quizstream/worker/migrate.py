@@ -39,6 +39,11 @@ async def migrate(database_url: str) -> list[str]:
         return applied
 
 
+def migration_names() -> list[str]:
+    """Give the names of the migrations of this version, in order."""
+    return [name for name, _ in _migrations()]
+
+
 async def _apply(session: Connection) -> list[str]:
     await session.execute(_HISTORY)
     known = {row["name"] for row in await session.fetch("SELECT name FROM schema_migrations")}
