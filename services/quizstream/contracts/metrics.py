@@ -8,6 +8,8 @@ small closed set known beforehand; none is an id or comes from a client. `route`
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+# Around the promise of 1 s, and up to patience that is long.
+FRESHNESS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # From a quick answer to the deadline of 5 s and one step beyond, as OpenTelemetry advises for HTTP durations.
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # Up to the rows of the largest flush and the elements of the largest request.
@@ -142,6 +144,16 @@ ANSWERS: Final = CounterMetric(
 ANSWER_ROWS: Final = HistogramMetric("quizstream_answer_rows", "Events in an answer.", (), COUNTS)
 ANSWER_BYTES: Final = CounterMetric("quizstream_answer_bytes_total", "Bytes of answered logs.")
 
+# Canary.
+CANARY_READABLE: Final = HistogramMetric(
+    "quizstream_canary_readable_seconds", "From the 204 of a canary to the answer that shows it.", (), FRESHNESS
+)
+CANARY_FAILURES: Final = CounterMetric(
+    "quizstream_canary_failures_total",
+    "Canaries that did not pass; hop: post, store (taken, but not readable in time), get.",
+    ("hop",),
+)
+
 PROCESS_METRICS: Final = (BUILD_INFO, HOP_UP)
 HTTP_METRICS: Final = (
     HTTP_REQUESTS,
@@ -176,10 +188,12 @@ WORKER_METRICS: Final = (
     MONTHS_DROPPED,
 )
 READER_METRICS: Final = (ANSWERS, ANSWER_ROWS, ANSWER_BYTES)
+CANARY_METRICS: Final = (CANARY_READABLE, CANARY_FAILURES)
 METRICS: Final[Sequence[Metric]] = (
     *PROCESS_METRICS,
     *HTTP_METRICS,
     *GATEWAY_METRICS,
     *WORKER_METRICS,
     *READER_METRICS,
+    *CANARY_METRICS,
 )

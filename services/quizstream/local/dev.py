@@ -1,8 +1,8 @@
-"""`quizstream dev`: engines, gateway, worker and reader in one process, POST and GET on one port."""
+"""`quizstream dev`: engines and all services in one process, POST and GET on one port."""
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, redirect_stderr
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, redirect_stderr
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -10,7 +10,11 @@ from typing import Final
 import asyncpg
 from aiohttp import web
 from pydantic import SecretStr
+from yarl import URL
 
+from quizstream.canary import app as canary
+from quizstream.canary.api import Addresses as CanaryAddresses
+from quizstream.canary.findings import Findings
 from quizstream.contracts.access import GET_SCOPE, POST_SCOPE, grant_from_claims
 from quizstream.contracts.errors import TokenRefused, keys_unavailable
 from quizstream.contracts.metrics import (
@@ -44,6 +48,7 @@ from quizstream.worker import app as worker
 from quizstream.worker.prepare import prepare
 
 TOKEN_TTL_SECONDS: Final = 12 * 3600
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where all addresses are served, ask this one
 
 
 def main() -> int:
@@ -128,16 +133,38 @@ async def _services(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[
         gateway.attach(app, taking)
         reader.attach(app, reading)
         attach_documents(app, openapi_document())
+        findings = Findings(meters)
         health = Health(
-            [*_named("gateway", taking.probe), *_named("reader", reading.probe), *_named("worker", *worker_probes)]
+            [
+                *_named("gateway", taking.probe),
+                *_named("reader", reading.probe),
+                *_named("worker", *worker_probes),
+                *(_named("canary", *findings.probes()) if _can_fly(settings) else ()),
+            ]
         )
         async with (
             serving_admin(settings.admin_host, settings.admin_port, health, meters.registry) as admin_port,
             lifetime.side_task("keys", verifier.keys.keep_fresh()),
             lifetime.side_task("probes", health.watch()),
             serving(app, site_of(settings, _http_meters(meters), health.set_draining)) as port,
+            _canary(settings, port, findings, lifetime),
         ):
             yield _addresses(settings, port, admin_port)
+
+
+def _can_fly(settings: DevSettings) -> bool:
+    """Whether there is a token for the canary: keys of somebody else sign none."""
+    return settings.jwt_secret is not None or settings.canary_token is not None
+
+
+def _canary(
+    settings: DevSettings, port: int, findings: Findings, lifetime: Lifetime
+) -> AbstractAsyncContextManager[None]:
+    if not _can_fly(settings):
+        return nullcontext()
+    here = str(URL.build(scheme="http", host=_LOOPBACK.get(settings.host, settings.host), port=port))
+    addresses = CanaryAddresses(settings.canary_post_url or here, settings.canary_get_url or here)
+    return canary.flying(settings, addresses, findings, lifetime)
 
 
 def _named(part: str, *probes: Probe) -> list[Probe]:

@@ -19,6 +19,7 @@ from quizstream.runtime.health import Health, Probe
 from quizstream.runtime.lifecycle import Lifetime, StartRefused, calm_garbage_collector
 from quizstream.runtime.postgres import UNREACHABLE, connection
 from quizstream.runtime.telemetry import Meters
+from quizstream.worker.canary_rows import remove_canaries
 from quizstream.worker.cursor import TopicMadeAnew
 from quizstream.worker.flush import LONGEST_PAUSE_SECONDS, Flusher, make_missing_months, pause
 from quizstream.worker.log import Log, open_log
@@ -33,6 +34,7 @@ from quizstream.worker.watch import Watch, is_behind
 log: Final = structlog.get_logger(__name__)
 
 MONTHS_EVERY_SECONDS: Final = 6 * 3600.0
+CANARIES_EVERY_SECONDS: Final = 3600.0
 PUT_OFF_SECONDS: Final = 600.0  # each try makes readers wait for up to a second
 STOP_SECONDS: Final = 10.0
 
@@ -69,6 +71,7 @@ async def writing(settings: WorkerSettings, lifetime: Lifetime, meters: Meters) 
     try:
         async with (
             lifetime.side_task("months", assembly.keep_months()),
+            lifetime.side_task("canaries", assembly.keep_few_canaries()),
             lifetime.side_task("loop", assembly.run()),
         ):
             yield assembly.probes()
@@ -142,6 +145,17 @@ class Assembly:
                 await asyncio.sleep(60)
             else:
                 await asyncio.sleep(PUT_OFF_SECONDS if put_off else MONTHS_EVERY_SECONDS)
+
+    async def keep_few_canaries(self) -> None:
+        """Have what canaries left removed after a day, also where everything else is kept."""
+        while True:
+            try:
+                removed = await remove_canaries(self._database_url, datetime.now(UTC))
+            except (asyncpg.PostgresError, TimeoutError, *UNREACHABLE) as error:
+                log.warning("canaries_not_removed", error=type(error).__name__)
+            else:
+                log.debug("canaries_removed", rows=removed)
+            await asyncio.sleep(CANARIES_EVERY_SECONDS)
 
     async def _make_months(self, now: datetime) -> None:
         async with connection(self._database_url, application_name="quizstream-months") as session:
