@@ -122,7 +122,8 @@ COMMITTED_OFFSET: Final = GaugeMetric(
     "quizstream_committed_offset", "Offset committed to Kafka, for lag displays only.", ("topic", "partition")
 )
 OLDEST_UNSTORED_EVENT_AGE: Final = GaugeMetric(
-    "quizstream_oldest_unstored_event_age_seconds", "Age of the oldest record read and not stored yet; 0: none."
+    "quizstream_oldest_unstored_event_age_seconds",
+    "Age of the oldest record of the log that is not stored, read or not; 0: none.",
 )
 MERGE_PATH: Final = CounterMetric(
     "quizstream_merge_path_total", "How flushes wrote; path: copy (straight), merge (with known duplicates).", ("path",)
