@@ -67,6 +67,12 @@ HTTP_REQUEST_DURATION: Final = HistogramMetric(
     DURATIONS,
 )
 HTTP_REQUESTS_RUNNING: Final = GaugeMetric("quizstream_http_requests_running", "Requests that are being worked on.")
+HTTP_CONNECTIONS: Final = GaugeMetric("quizstream_http_connections", "Connections that are open.")
+HTTP_CONNECTIONS_CLOSED: Final = CounterMetric(
+    "quizstream_http_connections_closed_total",
+    "Closed by us; reason: idle (made room), refused (there was no room), slow (the head did not come in time).",
+    ("reason",),
+)
 TOKEN_KEYS: Final = GaugeMetric("quizstream_token_keys", "Keys by which tokens are verified.")
 TOKEN_KEYS_CURRENT: Final = GaugeMetric(
     "quizstream_token_keys_current", "1 while every source of keys could be read when last tried, else 0."
@@ -160,6 +166,8 @@ HTTP_METRICS: Final = (
     HTTP_REQUESTS,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS_RUNNING,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     TOKEN_KEYS,
     TOKEN_KEYS_CURRENT,
 )

@@ -19,6 +19,8 @@ from quizstream.contracts.access import GET_SCOPE, POST_SCOPE, grant_from_claims
 from quizstream.contracts.errors import TokenRefused, keys_unavailable
 from quizstream.contracts.metrics import (
     BUILD_INFO,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
     HTTP_REQUESTS_RUNNING,
@@ -37,6 +39,7 @@ from quizstream.local.settings import DevSettings
 from quizstream.reader import app as reader
 from quizstream.runtime.access import Refusals, issue_token, open_verifier
 from quizstream.runtime.admin import serving_admin
+from quizstream.runtime.descriptors import ensure_descriptors
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.health import Health, Probe
 from quizstream.runtime.kafka import KafkaFailure
@@ -71,9 +74,10 @@ async def running(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[No
     """Run engines and services while the body runs, and stop them in order.
 
     Raises:
-        StartRefused: an engine cannot be had, a named server refuses, or a port is taken.
+        StartRefused: an engine cannot be had, a named server refuses, a port is taken, or descriptors are too few.
 
     """
+    ensure_descriptors(settings.max_connections)
     async with AsyncExitStack() as stack:
         try:
             started = await stack.enter_async_context(_engines(settings))
@@ -173,7 +177,11 @@ def _named(part: str, *probes: Probe) -> list[Probe]:
 
 def _http_meters(meters: Meters) -> HttpMeters:
     return HttpMeters(
-        meters.counter(HTTP_REQUESTS), meters.histogram(HTTP_REQUEST_DURATION), meters.gauge(HTTP_REQUESTS_RUNNING)
+        meters.counter(HTTP_REQUESTS),
+        meters.histogram(HTTP_REQUEST_DURATION),
+        meters.gauge(HTTP_REQUESTS_RUNNING),
+        meters.gauge(HTTP_CONNECTIONS),
+        meters.counter(HTTP_CONNECTIONS_CLOSED),
     )
 
 
