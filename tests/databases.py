@@ -1,8 +1,8 @@
 """Databases for tests: made by copying, dropped at the end."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -35,6 +35,25 @@ def copied(server_url: str, template: str) -> Iterator[str]:
 def url_of(server_url: str, name: str) -> str:
     """The same server and account, another database."""
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+@asynccontextmanager
+async def away(session: "asyncpg.Connection[asyncpg.Record]", postgres_url: str) -> AsyncIterator[None]:
+    """Nobody can connect to the store of this test, and nobody is connected but `session`."""
+    name = await session.fetchval("SELECT current_database()")
+    admin = await asyncpg.connect(postgres_url)
+    try:
+        await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        await session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        try:
+            yield
+        finally:
+            await admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+    finally:
+        await admin.close()
 
 
 async def _execute(url: str, statement: str) -> None:

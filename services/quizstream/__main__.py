@@ -1,4 +1,4 @@
-"""The command line: `quizstream dev | gateway | worker | reader | migrate | check | token | quarantine | retention`."""
+"""The command line: `quizstream dev`, the services, and what operators need beside them."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from quizstream.contracts.access import GET_SCOPE, POST_SCOPE
+from quizstream.contracts.access import CANARY_SCOPE, GET_SCOPE, POST_SCOPE
 from quizstream.contracts.errors import UnknownResource
 from quizstream.contracts.findings import Finding, are_fit, as_json, as_lines
 from quizstream.contracts.resources import parse_attempt, parse_id
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_SCOPES: Final = {"post": POST_SCOPE, "get": GET_SCOPE}
+_SCOPES: Final = {"post": POST_SCOPE, "get": GET_SCOPE, "canary": CANARY_SCOPE}
 _PARTS: Final = ("gateway", "worker", "reader")
 _SECONDS_PER_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(commands, "gateway", _gateway, "answer POST: take events and publish them")
     _add(commands, "worker", _worker, "write published events into the store")
     _add(commands, "reader", _reader, "answer GET: give events from the store")
+    _add(commands, "canary", _canary, "post events of its own and look for them, to tell how fresh GET is")
     migrate = _add(commands, "migrate", _migrate, "bring the store to this version and make missing topics")
     migrate.add_argument("--no-topics", action="store_true", help="leave the topics to somebody else")
     migrate.add_argument(
@@ -165,6 +166,12 @@ def _reader(_: argparse.Namespace) -> int:
     from quizstream.reader.__main__ import main as run_reader  # noqa: PLC0415  as above
 
     return run_reader()
+
+
+def _canary(_: argparse.Namespace) -> int:
+    from quizstream.canary.__main__ import main as run_canary  # noqa: PLC0415  as above
+
+    return run_canary()
 
 
 def _migrate(arguments: argparse.Namespace) -> int:

@@ -45,7 +45,8 @@ class Subscription:
         document = schemas.document("asyncapi.json")
         described = schemas.members(document, "channels", channel)
         self.address = str(described["address"])
-        (reference,) = (schemas.member(message, "$ref") for message in schemas.members(described, "messages").values())
+        # What else a channel has, its `ce_type` tells consumers to skip.
+        reference = schemas.member(next(iter(schemas.members(described, "messages").values())), "$ref")
         message = schemas.members(document, *str(reference).removeprefix("#/").split("/"))
         self.headers = schemas.validator(schemas.members(message, "headers"))
         self.key = schemas.validator(schemas.members(message, "bindings", "kafka", "key"))

@@ -21,7 +21,7 @@ from quizstream.gateway import content_codings, elements
 from quizstream.reader import page_query
 from quizstream.runtime import problems
 from quizstream.runtime.documents import attach_documents, render_page
-from quizstream.runtime.web import Site, serving
+from quizstream.runtime.web import NO_ROOM, Site, serving
 
 DOCUMENT = json.loads(json.dumps(openapi_document()))
 PACKAGE = Path(quizstream.__file__).parent
@@ -67,7 +67,8 @@ def codes_without_words() -> set[tuple[int, str]]:
 
 def codes_of_server() -> set[tuple[int, str]]:
     """What is answered before any code of ours is asked."""
-    return {(status, code) for status, (code, _) in problems._WORDS.items()}
+    no_room = (NO_ROOM.status, str(NO_ROOM.errors[0]["code"]))
+    return {no_room, *((status, code) for status, (code, _) in problems._WORDS.items())}
 
 
 def all_raised() -> set[tuple[int, str]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests import schemas
 
 from quizstream.contracts import openapi, records, topics
+from quizstream.contracts.canaries import FIRST_RESERVED_ID, is_reserved
 from quizstream.contracts.errors import Refusal
 from quizstream.contracts.events import CapturedEvent, IdentifiedElement, IdentifiedEvent, Origin, UnusableElement
 from quizstream.contracts.identity import random_id
@@ -31,7 +32,12 @@ from quizstream.gateway.settings import GatewaySettings
 JSON_SCHEMAS = ("request", "answer", "error", "event-record", "quarantine-record")
 TOPIC = GatewaySettings.model_fields["topic"].default
 RECORDS = {"event-record": decode_event, "quarantine-record": decode_quarantined}
-CHANNELS = {"events": ("event", records.EVENT_TYPE), "quarantine": ("quarantinedElement", records.QUARANTINE_TYPE)}
+MESSAGES = {
+    "event": ("events", records.EVENT_TYPE),
+    "canary": ("events", records.CANARY_TYPE),
+    "quarantinedElement": ("quarantine", records.QUARANTINE_TYPE),
+}
+CHANNELS = ("events", "quarantine")
 
 
 def every_example(kind: str, *names: str) -> list[tuple[str, Path]]:
@@ -136,7 +142,8 @@ def test_one_element_too_many_is_refused_by_schema_and_gateway() -> None:
 
 
 ids = st.integers(1, MAX_ID)
-resources = st.builds(Resource, st.builds(CourseId, ids), st.builds(QuizId, ids), st.builds(SubmissionId, ids))
+submissions = st.builds(SubmissionId, ids | st.integers(FIRST_RESERVED_ID, MAX_ID))
+resources = st.builds(Resource, st.builds(CourseId, ids), st.builds(QuizId, ids), submissions)
 instants = st.datetimes(datetime(2000, 1, 1), datetime(9999, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001  bounds
 storable = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=255)
 origins = st.builds(
@@ -152,6 +159,10 @@ ASYNCAPI = schemas.document("asyncapi.json")
 
 def headers_of(message: str) -> schemas.Document:
     return schemas.members(ASYNCAPI, "components", "messages", message, "headers")
+
+
+def message_of(origin: Origin) -> str:
+    return "canary" if is_reserved(origin.resource.submission_id) else "event"
 
 
 def check_record(record: records.Record, message: str, id_member: str, time_member: str) -> schemas.Document:
@@ -171,7 +182,7 @@ def test_every_event_that_is_published_keeps_its_contract(
     origin: Origin, occurred_at: datetime, event: CapturedEvent
 ) -> None:
     record = RecordEncoder(origin).encode_event(IdentifiedEvent(random_id(), occurred_at, event))
-    EVENT_RECORD.validate(check_record(record, "event", "event_id", "occurred_at"))
+    EVENT_RECORD.validate(check_record(record, message_of(origin), "event_id", "occurred_at"))
 
 
 @given(origins, instants, events, st.none() | st.uuids().map(str))
@@ -180,7 +191,7 @@ def test_every_event_that_comes_back_from_quarantine_keeps_its_contract(
 ) -> None:
     stored = decode_event(RecordEncoder(origin).encode_event(IdentifiedEvent(random_id(), occurred_at, event)).value)
     stored.quarantine_id = quarantine_id
-    value = check_record(encode_replayed(stored), "event", "event_id", "occurred_at")
+    value = check_record(encode_replayed(stored), message_of(origin), "event_id", "occurred_at")
     EVENT_RECORD.validate(value)
     assert value["replayed"] is True
     assert list(value)[-1] == "event_data"
@@ -225,9 +236,9 @@ def test_the_asyncapi_document_names_the_topics_as_they_are_made(channel: str) -
     assert {name: ",".join(value).strip('"') for name, value in written.items()} == planned.configs
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
-def test_the_asyncapi_document_leads_to_message_type_and_schema(channel: str) -> None:
-    name, ce_type = CHANNELS[channel]
+@pytest.mark.parametrize("name", MESSAGES)
+def test_the_asyncapi_document_leads_to_message_type_and_schema(name: str) -> None:
+    channel, ce_type = MESSAGES[name]
     assert schemas.member(ASYNCAPI, "channels", channel, "messages", name, "$ref") == f"#/components/messages/{name}"
     message = schemas.members(ASYNCAPI, "components", "messages", name)
     assert schemas.member(message, "headers", "properties", "ce_type", "const") == ce_type

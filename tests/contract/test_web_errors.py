@@ -13,7 +13,14 @@ from prometheus_client import CollectorRegistry
 from tests.raw_http import Answer, read_answer
 
 from quizstream.contracts.errors import ErrorItem, TokenRefused, TryLater, UnusableEvents
-from quizstream.contracts.metrics import HTTP_METRICS, HTTP_REQUEST_DURATION, HTTP_REQUESTS, HTTP_REQUESTS_RUNNING
+from quizstream.contracts.metrics import (
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
+    HTTP_METRICS,
+    HTTP_REQUEST_DURATION,
+    HTTP_REQUESTS,
+    HTTP_REQUESTS_RUNNING,
+)
 from quizstream.runtime.admin import serving_admin
 from quizstream.runtime.forwarded import PublicBase
 from quizstream.runtime.health import Health
@@ -265,7 +272,11 @@ async def test_two_requests_have_two_ids() -> None:
 def metered() -> tuple[HttpMeters, CollectorRegistry]:
     meters = Meters(HTTP_METRICS)
     made = HttpMeters(
-        meters.counter(HTTP_REQUESTS), meters.histogram(HTTP_REQUEST_DURATION), meters.gauge(HTTP_REQUESTS_RUNNING)
+        meters.counter(HTTP_REQUESTS),
+        meters.histogram(HTTP_REQUEST_DURATION),
+        meters.gauge(HTTP_REQUESTS_RUNNING),
+        meters.gauge(HTTP_CONNECTIONS),
+        meters.counter(HTTP_CONNECTIONS_CLOSED),
     )
     return made, meters.registry
 

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.factories import NOW, FakeRecord
 
+from quizstream.contracts.canaries import FIRST_RESERVED_ID
 from quizstream.contracts.events import CapturedEvent, IdentifiedEvent, Origin
-from quizstream.contracts.records import Record, RecordEncoder
+from quizstream.contracts.records import CANARY_TYPE, EVENT_TYPE, Record, RecordEncoder, StoredEvent
 from quizstream.contracts.resources import CourseId, QuizId, Resource, SubmissionId
 from quizstream.worker.batch import QuarantineRow
 from quizstream.worker.decode import decode
@@ -39,8 +40,8 @@ def test_unreadable_records_that_differ_have_different_ids() -> None:
     assert len(ids) == 3
 
 
-def published(event_data: bytes = b"null") -> Record:
-    origin = Origin(Resource(CourseId(1), QuizId(2), SubmissionId(7)), None, NOW, None)
+def published(event_data: bytes = b"null", submission: int = 7) -> Record:
+    origin = Origin(Resource(CourseId(1), QuizId(2), SubmissionId(submission)), None, NOW, None)
     event = CapturedEvent("page_blurred", None, event_data)
     return RecordEncoder(origin).encode_event(IdentifiedEvent("0" * 8 + "-0000-0000-0000-" + "0" * 12, NOW, event))
 
@@ -53,6 +54,16 @@ def test_a_record_of_another_type_is_not_stored() -> None:
     record = published()
     headers = [("ce_type", b"org.example.other.v1")]
     assert reason_of(FakeRecord(value=record.value, headers=headers)) == "record_type_unknown"
+
+
+@pytest.mark.parametrize("submission", [7, FIRST_RESERVED_ID])
+def test_canaries_and_events_are_stored_under_their_own_type_only(submission: int) -> None:
+    key, value, headers = published(submission=submission)
+    content = decode(FakeRecord(key=key, value=value, headers=headers), quarantine_topic="q").content
+    assert isinstance(content, StoredEvent)
+    other = CANARY_TYPE if submission == 7 else EVENT_TYPE
+    swapped = [("ce_type", other.encode())]
+    assert reason_of(FakeRecord(key=key, value=value, headers=swapped)) == "record_type_unknown"
 
 
 def test_data_nested_too_deep_is_not_stored() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quizstream.canary.settings import CanarySettings
 from quizstream.gateway.settings import GatewaySettings
 from quizstream.local.screen import Addresses, render_screen
 from quizstream.local.settings import DevSettings
@@ -20,9 +21,21 @@ PARTS: dict[str, type[SettingsGroup]] = {
     "gateway": GatewaySettings,
     "worker": WorkerSettings,
     "reader": ReaderSettings,
+    "canary": CanarySettings,
     "dev": DevSettings,
 }
-COMMANDS = ("dev", "gateway", "worker", "reader", "migrate", "check", "token", "quarantine", "retention")
+COMMANDS = (
+    "dev",
+    "gateway",
+    "worker",
+    "reader",
+    "canary",
+    "migrate",
+    "check",
+    "token",
+    "quarantine",
+    "retention",
+)
 
 
 def settings_table() -> str:
@@ -30,9 +43,10 @@ def settings_table() -> str:
     in_part = {part: {row.name for row in list_settings([settings])} for part, settings in PARTS.items()}
 
     def line(row: SettingRow) -> str:
-        parts = [part for part in ("gateway", "worker", "reader") if row.name in in_part[part]] or ["dev"]
+        parts = [part for part in PARTS if part != "dev" and row.name in in_part[part]] or ["dev"]
+        readers = "all" if len(parts) == len(PARTS) - 1 else ", ".join(parts)
         default = f"`{row.default}`" if row.default else ""
-        return f"| `{row.name}` | {'all' if len(parts) == 3 else ', '.join(parts)} | {default} | {row.description} |"
+        return f"| `{row.name}` | {readers} | {default} | {row.description} |"
 
     head = ["| variable | read by | default | meaning |", "|---|---|---|---|"]
     return "\n".join([*head, *map(line, list_settings(PARTS.values()))])

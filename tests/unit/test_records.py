@@ -138,6 +138,12 @@ def test_headers_are_those_of_cloudevents() -> None:
     assert record.key == b"7"
 
 
+def test_canaries_have_a_type_of_their_own() -> None:
+    origin = Origin(Resource(CourseId(1), QuizId(2), SubmissionId(2**63 - 1)), None, NOW, None)
+    record = RecordEncoder(origin).encode_event(IdentifiedEvent("an-id", NOW, CapturedEvent("a", None, b"null")))
+    assert headers(record)["ce_type"] == b"org.quizstream.canary.v1"
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -11,7 +11,7 @@ from tests.factories import NOW, stored_event
 
 from quizstream.contracts.events import CapturedEvent
 from quizstream.contracts.partitions import submission_key
-from quizstream.contracts.records import EVENT_TYPE, StoredEvent, UnreadableRecord, decode_event, encode_replayed
+from quizstream.contracts.records import StoredEvent, UnreadableRecord, decode_event, encode_replayed, event_type_of
 from quizstream.contracts.timestamps import format_instant
 from quizstream.gateway.reread import read_element
 from quizstream.worker.quarantine import Quarantined
@@ -70,7 +70,7 @@ def test_a_replayed_event_is_read_from_its_record_as_it_was(event: StoredEvent) 
     assert decode_event(record.value) == event
     assert record.key == submission_key(event.submission_id)
     assert dict(record.headers)["ce_id"] == event.event_id.encode()
-    assert dict(record.headers)["ce_type"] == EVENT_TYPE.encode()
+    assert dict(record.headers)["ce_type"] == event_type_of(event.submission_id).encode()
 
 
 def test_an_element_comes_back_with_its_owner_its_times_and_its_id() -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from quizstream.contracts.canaries import is_reserved
 from quizstream.contracts.errors import ResourceRefused, ScopeRefused, TokenRefused, UnknownResource
 from quizstream.contracts.resources import (
     MAX_ATTEMPT,
@@ -24,6 +25,7 @@ from quizstream.contracts.resources import (
 
 POST_SCOPE: Final = f"url:POST|{ROUTE}"
 GET_SCOPE: Final = f"url:GET|{ROUTE}"  # HEAD counts as GET, as in Canvas
+CANARY_SCOPE: Final = "quizstream:canary"
 SELF: Final = "self"
 MAX_ACTOR_CHARACTERS: Final = 255
 
@@ -32,7 +34,10 @@ _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 
 
 class Grant(NamedTuple):
-    """What one token allows. An id or attempt that is not None binds the token to it; `actor` is its `sub`."""
+    """What one token allows. An id or attempt that is not None binds the token to it; `actor` is its `sub`.
+
+    A canary's token allows both methods, of the submissions that are reserved for canaries and of no others.
+    """
 
     may_post: bool
     may_get: bool
@@ -41,17 +46,21 @@ class Grant(NamedTuple):
     submission_id: SubmissionId | None = None
     attempt: Attempt | None = None
     actor: str | None = None
+    is_canary: bool = False
 
     def resolve(self, course: str, quiz: str, submission: str) -> Resource:
         """Give the resource that the segments of a path name; `self` is the token's own submission.
 
         Raises:
-            UnknownResource: the segments name nothing, or `self` and the token is not bound to a submission.
+            UnknownResource: the segments name nothing, or `self` and the token is not bound to a submission, or what is
+                reserved for canaries.
             ResourceRefused: the token is bound to another course, quiz or submission.
 
         """
         course_id, quiz_id = CourseId(parse_id(course)), QuizId(parse_id(quiz))
         resource = Resource(course_id, quiz_id, self._submission(submission))
+        if is_reserved(resource.submission_id) is not self.is_canary:
+            raise ResourceRefused if self.is_canary else UnknownResource
         for bound, named in zip((self.course_id, self.quiz_id, self.submission_id), resource, strict=True):
             if bound is not None and bound != named:
                 raise ResourceRefused
@@ -73,16 +82,18 @@ def grant_from_claims(claims: Mapping[str, object]) -> Grant:
 
     """
     scopes = _scopes(claims)
+    is_canary = CANARY_SCOPE in scopes
     course_id, quiz_id = _bound_id(claims, "course_id"), _bound_id(claims, "quiz_id")
     submission_id = _bound_id(claims, "submission_id")
     return Grant(
-        may_post=POST_SCOPE in scopes,
-        may_get=GET_SCOPE in scopes,
+        may_post=is_canary or POST_SCOPE in scopes,
+        may_get=is_canary or GET_SCOPE in scopes,
         course_id=None if course_id is None else CourseId(course_id),
         quiz_id=None if quiz_id is None else QuizId(quiz_id),
         submission_id=None if submission_id is None else SubmissionId(submission_id),
         attempt=_bound_attempt(claims),
         actor=_actor(claims),
+        is_canary=is_canary,
     )
 
 

@@ -16,6 +16,7 @@ _ANY_REQUEST: Final[Codes] = {
     417: ("expectation_failed",),
     431: ("headers_too_large",),
     500: ("internal_error",),
+    503: ("too_many_connections",),
 }
 
 _AUTHORISED: Final[Codes] = {
@@ -65,13 +66,13 @@ POST_CODES: Final[Codes] = {
         "event_type_too_long",
         "event_type_unstorable",
     ),
-    503: ("overloaded", "submission_overloaded", "too_late", "log_unavailable", "keys_unavailable"),
+    503: (*_ANY_REQUEST[503], "overloaded", "submission_overloaded", "too_late", "log_unavailable", "keys_unavailable"),
 }
 
 GET_CODES: Final[Codes] = {
     **_ANY_REQUEST,
     **_AUTHORISED,
-    503: ("busy", "store_unavailable", "log_changed", "keys_unavailable"),
+    503: (*_ANY_REQUEST[503], "busy", "store_unavailable", "replica_behind", "log_changed", "keys_unavailable"),
 }
 
 OPTIONS_CODES: Final[Codes] = _ANY_REQUEST

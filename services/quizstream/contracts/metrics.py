@@ -8,6 +8,8 @@ small closed set known beforehand; none is an id or comes from a client. `route`
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+# Around the promise of 1 s, and up to patience that is long.
+FRESHNESS: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 # From a quick answer to the deadline of 5 s and one step beyond, as OpenTelemetry advises for HTTP durations.
 DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 # Up to the rows of the largest flush and the elements of the largest request.
@@ -65,6 +67,12 @@ HTTP_REQUEST_DURATION: Final = HistogramMetric(
     DURATIONS,
 )
 HTTP_REQUESTS_RUNNING: Final = GaugeMetric("quizstream_http_requests_running", "Requests that are being worked on.")
+HTTP_CONNECTIONS: Final = GaugeMetric("quizstream_http_connections", "Connections that are open.")
+HTTP_CONNECTIONS_CLOSED: Final = CounterMetric(
+    "quizstream_http_connections_closed_total",
+    "Closed by us; reason: idle (made room), refused (there was no room), slow (the head did not come in time).",
+    ("reason",),
+)
 TOKEN_KEYS: Final = GaugeMetric("quizstream_token_keys", "Keys by which tokens are verified.")
 TOKEN_KEYS_CURRENT: Final = GaugeMetric(
     "quizstream_token_keys_current", "1 while every source of keys could be read when last tried, else 0."
@@ -120,7 +128,8 @@ COMMITTED_OFFSET: Final = GaugeMetric(
     "quizstream_committed_offset", "Offset committed to Kafka, for lag displays only.", ("topic", "partition")
 )
 OLDEST_UNSTORED_EVENT_AGE: Final = GaugeMetric(
-    "quizstream_oldest_unstored_event_age_seconds", "Age of the oldest record read and not stored yet; 0: none."
+    "quizstream_oldest_unstored_event_age_seconds",
+    "Age of the oldest record of the log that is not stored, read or not; 0: none.",
 )
 MERGE_PATH: Final = CounterMetric(
     "quizstream_merge_path_total", "How flushes wrote; path: copy (straight), merge (with known duplicates).", ("path",)
@@ -149,11 +158,23 @@ REPLICA_BEHIND: Final = GaugeMetric(
     "How old what the replica shows may be, at most; +Inf: unknown; 0 where none is configured.",
 )
 
+# Canary.
+CANARY_READABLE: Final = HistogramMetric(
+    "quizstream_canary_readable_seconds", "From the 204 of a canary to the answer that shows it.", (), FRESHNESS
+)
+CANARY_FAILURES: Final = CounterMetric(
+    "quizstream_canary_failures_total",
+    "Canaries that did not pass; hop: post, store (taken, but not readable in time), get.",
+    ("hop",),
+)
+
 PROCESS_METRICS: Final = (BUILD_INFO, HOP_UP)
 HTTP_METRICS: Final = (
     HTTP_REQUESTS,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS_RUNNING,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     TOKEN_KEYS,
     TOKEN_KEYS_CURRENT,
 )
@@ -183,10 +204,12 @@ WORKER_METRICS: Final = (
     MONTHS_DROPPED,
 )
 READER_METRICS: Final = (ANSWERS, ANSWER_ROWS, ANSWER_BYTES, READINGS, REPLICA_BEHIND)
+CANARY_METRICS: Final = (CANARY_READABLE, CANARY_FAILURES)
 METRICS: Final[Sequence[Metric]] = (
     *PROCESS_METRICS,
     *HTTP_METRICS,
     *GATEWAY_METRICS,
     *WORKER_METRICS,
     *READER_METRICS,
+    *CANARY_METRICS,
 )

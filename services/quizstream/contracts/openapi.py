@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-from quizstream.contracts.access import GET_SCOPE, POST_SCOPE
+from quizstream.contracts.access import CANARY_SCOPE, GET_SCOPE, POST_SCOPE
+from quizstream.contracts.canaries import FIRST_RESERVED_ID
 from quizstream.contracts.error_codes import GET_CODES, OPTIONS_CODES, POST_CODES, Codes
 from quizstream.contracts.errors import MAX_ERRORS_LISTED, MIN_RETRY_AFTER_RATE_LIMIT_SECONDS
 from quizstream.contracts.http_schemas import ANSWER, DIALECT, ERROR, PROBLEM, REQUEST, Schema
@@ -40,7 +41,9 @@ _DESCRIPTION: Final = f"""\
 Canvas's Quiz Submission Events: pages post what happens while a student takes a quiz, teachers read the log.
 
 Ids are 1..{MAX_ID} in decimal digits, or `shard~local` (`1~123` is 10000000000123). `.json` or a slash may follow the
-path. Errors carry a code; those of a status are listed as `x-codes`, and later versions may add some. A request may
+path. Submissions from {FIRST_RESERVED_ID} on belong to canaries of the operator, and are unknown to all others.
+
+Errors carry a code; those of a status are listed as `x-codes`, and later versions may add some. A request may
 carry `X-Request-Id` (up to 64 letters, digits and hyphens); every answer has one."""
 
 _POST_DESCRIPTION: Final = f"""\
@@ -69,7 +72,10 @@ _MEANINGS: Final[Mapping[int, str]] = {
         " Never for a fault of ours."
     ),
     403: "The token is bound to another course, quiz, submission or attempt.",
-    404: "No such resource: a path id out of range, or an attempt or page that cannot be.",
+    404: (
+        "No such resource: a path id out of range, a submission that is reserved for canaries, or an attempt or page"
+        " that cannot be."
+    ),
     405: "The resource does not take that method.",
     408: "The body came too slowly; nothing was stored.",
     413: "The body is over a limit; nothing was stored.",
@@ -156,7 +162,8 @@ def _security_schemes() -> Schema:
             "description": (
                 f"HS256, RS256, ES256 or EdDSA; `exp` is required. `scope`, blank-separated, holds `{POST_SCOPE}` to"
                 f" post and `{GET_SCOPE}` to read. `course_id`, `quiz_id`, `submission_id`, `attempt` bind the token"
-                " where present; `sub` is kept with the events."
+                f" where present; `sub` is kept with the events. `{CANARY_SCOPE}` is for both methods of the reserved"
+                " submissions, and for no others."
             ),
         },
         "query_token": {

@@ -11,12 +11,14 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 import orjson
 
+from quizstream.contracts.canaries import is_reserved
 from quizstream.contracts.events import IdentifiedElement, IdentifiedEvent, Origin
 from quizstream.contracts.partitions import submission_key
 from quizstream.contracts.resources import MAX_ATTEMPT, MAX_ID
 from quizstream.contracts.timestamps import format_instant
 
 EVENT_TYPE: Final = "org.quizstream.submission.event.v1"
+CANARY_TYPE: Final = "org.quizstream.canary.v1"
 QUARANTINE_TYPE: Final = "org.quizstream.submission.quarantine.v1"
 MAX_EVENT_TYPE_CHARACTERS: Final = 255
 
@@ -88,12 +90,18 @@ class QuarantinedElement(msgspec.Struct):
     raw: bytes = b"null"
 
 
+def event_type_of(submission_id: int) -> str:
+    """Give the `ce_type` of the events of a submission: consumers skip those of canaries by it."""
+    return CANARY_TYPE if is_reserved(submission_id) else EVENT_TYPE
+
+
 class RecordEncoder:
     """Encodes the events of one request; what they share is written once."""
 
     def __init__(self, origin: Origin) -> None:
         self._origin = origin
         self._key = submission_key(origin.resource.submission_id)
+        self._event_type = event_type_of(origin.resource.submission_id)
         self._source = _SOURCE % origin.resource
         self._shared = _SHARED % (
             format_instant(origin.received_at).encode(),
@@ -114,7 +122,7 @@ class RecordEncoder:
             self._shared,
             event.event_data,
         )
-        return Record(self._key, value, _headers(event_id, EVENT_TYPE, self._source, occurred))
+        return Record(self._key, value, _headers(event_id, self._event_type, self._source, occurred))
 
     def encode_quarantined(self, identified: IdentifiedElement) -> Record:
         """Give the record of an element that cannot be stored."""
@@ -148,7 +156,8 @@ def encode_replayed(event: StoredEvent) -> Record:
         event.event_data,
     )
     source = _SOURCE % owner
-    return Record(submission_key(event.submission_id), value, _headers(event.event_id, EVENT_TYPE, source, occurred))
+    record_type = event_type_of(event.submission_id)
+    return Record(submission_key(event.submission_id), value, _headers(event.event_id, record_type, source, occurred))
 
 
 def _headers(record_id: str, record_type: str, source: bytes, time: bytes) -> Headers:

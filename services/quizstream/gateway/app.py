@@ -14,6 +14,8 @@ from quizstream.contracts.metrics import (
     BUILD_INFO,
     GATEWAY_METRICS,
     HOP_UP,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     HTTP_METRICS,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
@@ -34,6 +36,7 @@ from quizstream.gateway.topic_check import check_topics
 from quizstream.runtime import kafka
 from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
 from quizstream.runtime.admin import serving_admin
+from quizstream.runtime.descriptors import ensure_descriptors
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.health import Health, Probe
 from quizstream.runtime.kafka_access import kafka_access
@@ -96,9 +99,10 @@ async def running(settings: GatewaySettings, lifetime: Lifetime) -> AsyncIterato
     """Run the gateway's process: the API and the admin port.
 
     Raises:
-        StartRefused: no key to verify tokens with, or a topic that is not safe to publish to.
+        StartRefused: no key to verify tokens with, a topic that is not safe to publish to, or too few descriptors.
 
     """
+    ensure_descriptors(settings.max_connections)
     meters = Meters((*PROCESS_METRICS, *HTTP_METRICS, *GATEWAY_METRICS))
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "gateway").set(1)
     verifier = await open_verifier(settings, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
@@ -119,5 +123,9 @@ async def running(settings: GatewaySettings, lifetime: Lifetime) -> AsyncIterato
 
 def _http_meters(meters: Meters) -> HttpMeters:
     return HttpMeters(
-        meters.counter(HTTP_REQUESTS), meters.histogram(HTTP_REQUEST_DURATION), meters.gauge(HTTP_REQUESTS_RUNNING)
+        meters.counter(HTTP_REQUESTS),
+        meters.histogram(HTTP_REQUEST_DURATION),
+        meters.gauge(HTTP_REQUESTS_RUNNING),
+        meters.gauge(HTTP_CONNECTIONS),
+        meters.counter(HTTP_CONNECTIONS_CLOSED),
     )

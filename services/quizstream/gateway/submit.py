@@ -112,7 +112,8 @@ class SubmitEvents:
         check_scope(grant, "POST")
         path = request.match_info
         resource = grant.resolve(path["course_id"], path["quiz_id"], path["id"])
-        self._rates.check(token, resource.submission_id)
+        if not grant.is_canary:  # its pace is the operator's own
+            self._rates.check(token, resource.submission_id)
         return Caller(grant, resource)
 
     async def _caller_of_query(self, request: web.Request) -> Caller | Refusal:

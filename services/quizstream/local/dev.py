@@ -1,8 +1,8 @@
-"""`quizstream dev`: engines, gateway, worker and reader in one process, POST and GET on one port."""
+"""`quizstream dev`: engines and all services in one process, POST and GET on one port."""
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, redirect_stderr
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, redirect_stderr
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -10,11 +10,17 @@ from typing import Final
 import asyncpg
 from aiohttp import web
 from pydantic import SecretStr
+from yarl import URL
 
+from quizstream.canary import app as canary
+from quizstream.canary.api import Addresses as CanaryAddresses
+from quizstream.canary.findings import Findings
 from quizstream.contracts.access import GET_SCOPE, POST_SCOPE, grant_from_claims
 from quizstream.contracts.errors import TokenRefused, keys_unavailable
 from quizstream.contracts.metrics import (
     BUILD_INFO,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
     HTTP_REQUESTS_RUNNING,
@@ -33,6 +39,7 @@ from quizstream.local.settings import DevSettings
 from quizstream.reader import app as reader
 from quizstream.runtime.access import Refusals, issue_token, open_verifier
 from quizstream.runtime.admin import serving_admin
+from quizstream.runtime.descriptors import ensure_descriptors
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.health import Health, Probe
 from quizstream.runtime.kafka import KafkaFailure
@@ -44,6 +51,7 @@ from quizstream.worker import app as worker
 from quizstream.worker.prepare import prepare
 
 TOKEN_TTL_SECONDS: Final = 12 * 3600
+_LOOPBACK: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  where all addresses are served, ask this one
 
 
 def main() -> int:
@@ -66,9 +74,10 @@ async def running(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[No
     """Run engines and services while the body runs, and stop them in order.
 
     Raises:
-        StartRefused: an engine cannot be had, a named server refuses, or a port is taken.
+        StartRefused: an engine cannot be had, a named server refuses, a port is taken, or descriptors are too few.
 
     """
+    ensure_descriptors(settings.max_connections)
     async with AsyncExitStack() as stack:
         try:
             started = await stack.enter_async_context(_engines(settings))
@@ -128,16 +137,38 @@ async def _services(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[
         gateway.attach(app, taking)
         reader.attach(app, reading)
         attach_documents(app, openapi_document())
+        findings = Findings(meters)
         health = Health(
-            [*_named("gateway", taking.probe), *_named("reader", reading.probe), *_named("worker", *worker_probes)]
+            [
+                *_named("gateway", taking.probe),
+                *_named("reader", reading.probe),
+                *_named("worker", *worker_probes),
+                *(_named("canary", *findings.probes()) if _can_fly(settings) else ()),
+            ]
         )
         async with (
             serving_admin(settings.admin_host, settings.admin_port, health, meters.registry) as admin_port,
             lifetime.side_task("keys", verifier.keys.keep_fresh()),
             lifetime.side_task("probes", health.watch()),
             serving(app, site_of(settings, _http_meters(meters), health.set_draining)) as port,
+            _canary(settings, port, findings, lifetime),
         ):
             yield _addresses(settings, port, admin_port)
+
+
+def _can_fly(settings: DevSettings) -> bool:
+    """Whether there is a token for the canary: keys of somebody else sign none."""
+    return settings.jwt_secret is not None or settings.canary_token is not None
+
+
+def _canary(
+    settings: DevSettings, port: int, findings: Findings, lifetime: Lifetime
+) -> AbstractAsyncContextManager[None]:
+    if not _can_fly(settings):
+        return nullcontext()
+    here = str(URL.build(scheme="http", host=_LOOPBACK.get(settings.host, settings.host), port=port))
+    addresses = CanaryAddresses(settings.canary_post_url or here, settings.canary_get_url or here)
+    return canary.flying(settings, addresses, findings, lifetime)
 
 
 def _named(part: str, *probes: Probe) -> list[Probe]:
@@ -146,7 +177,11 @@ def _named(part: str, *probes: Probe) -> list[Probe]:
 
 def _http_meters(meters: Meters) -> HttpMeters:
     return HttpMeters(
-        meters.counter(HTTP_REQUESTS), meters.histogram(HTTP_REQUEST_DURATION), meters.gauge(HTTP_REQUESTS_RUNNING)
+        meters.counter(HTTP_REQUESTS),
+        meters.histogram(HTTP_REQUEST_DURATION),
+        meters.gauge(HTTP_REQUESTS_RUNNING),
+        meters.gauge(HTTP_CONNECTIONS),
+        meters.counter(HTTP_CONNECTIONS_CLOSED),
     )
 
 

@@ -15,6 +15,8 @@ from quizstream.contracts.metrics import (
     ANSWERS,
     BUILD_INFO,
     HOP_UP,
+    HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_CLOSED,
     HTTP_METRICS,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
@@ -35,6 +37,7 @@ from quizstream.reader.settings import ReaderSettings
 from quizstream.reader.show import AnswerLimits, AnswerMeters, ShowEvents
 from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
 from quizstream.runtime.admin import serving_admin
+from quizstream.runtime.descriptors import ensure_descriptors
 from quizstream.runtime.documents import attach_documents
 from quizstream.runtime.forwarded import PublicBase
 from quizstream.runtime.health import Health, Probe
@@ -120,9 +123,10 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
     """Run the reader's process: the API and the admin port.
 
     Raises:
-        StartRefused: no key to verify tokens with, or the store answers and will not have us.
+        StartRefused: no key to verify tokens with, too few descriptors, or the store answers and will not have us.
 
     """
+    ensure_descriptors(settings.max_connections)
     await _refuse_unusable(settings)
     meters = Meters((*PROCESS_METRICS, *HTTP_METRICS, *READER_METRICS))
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "reader").set(1)
@@ -149,5 +153,9 @@ async def _refuse_unusable(settings: ReaderSettings) -> None:
 
 def _http_meters(meters: Meters) -> HttpMeters:
     return HttpMeters(
-        meters.counter(HTTP_REQUESTS), meters.histogram(HTTP_REQUEST_DURATION), meters.gauge(HTTP_REQUESTS_RUNNING)
+        meters.counter(HTTP_REQUESTS),
+        meters.histogram(HTTP_REQUEST_DURATION),
+        meters.gauge(HTTP_REQUESTS_RUNNING),
+        meters.gauge(HTTP_CONNECTIONS),
+        meters.counter(HTTP_CONNECTIONS_CLOSED),
     )

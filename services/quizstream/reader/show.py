@@ -112,7 +112,8 @@ class ShowEvents:
         check_scope(grant, "GET")
         path = request.match_info
         resource = grant.resolve(path["course_id"], path["quiz_id"], path["id"])
-        self._rates.check(token, resource.submission_id)
+        if not grant.is_canary:  # it asks until its event is there
+            self._rates.check(token, resource.submission_id)
         query = parse_page_query(request.query.items(), self._limits.page)
         attempt = decide_read_attempt(grant, query.attempt)
         return query, Selection(resource, attempt, query.as_of, query.page, query.per_page, query.included)

@@ -47,6 +47,6 @@ def _json(status: int, body: dict[str, object]) -> web.Response:
 @asynccontextmanager
 async def serving_admin(host: str, port: int, health: Health, registry: CollectorRegistry) -> AsyncIterator[int]:
     """Serve the admin port while the body runs, up to its last moment; gives the bound port."""
-    site = Site(host, port, finish_seconds=1.0)
+    site = Site(host, port, finish_seconds=1.0, max_connections=100)
     async with serving(create_admin_app(health, registry), site) as bound:
         yield bound

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from aiohttp import hdrs, web
@@ -22,8 +22,9 @@ from aiohttp.web_protocol import RequestHandler
 from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import FilteringBoundLogger
 
+from quizstream.runtime.connections import Connections
 from quizstream.runtime.cors import AllowedOrigins
-from quizstream.runtime.problems import CLIENT_LEFT, problem_of, problem_of_status, render_problem
+from quizstream.runtime.problems import CLIENT_LEFT, Problem, problem_of, problem_of_status, render_problem
 from quizstream.runtime.settings import HttpSettings
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -31,6 +32,9 @@ MADE_REQUEST_ID: Final = web.RequestKey("made_request_id", str)
 UNMATCHED: Final = "unmatched"
 # After the time to finish, what still runs is cancelled; that takes no longer than this.
 CANCEL_SECONDS: Final = 1.0
+NO_ROOM: Final = Problem(
+    503, ({"message": "Too many connections are open.", "code": "too_many_connections"},), {hdrs.RETRY_AFTER: "5"}
+)
 
 _SANE_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 _METHODS: Final = frozenset(hdrs.METH_ALL)
@@ -42,19 +46,25 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class HttpMeters:
-    """Where requests are counted: by route, method and status; their durations by route and method; those running."""
+    """Where requests are counted: by route, method and status; their durations by route and method; those running.
+
+    And connections: those that are open; those that were closed, by the reason.
+    """
 
     requests: Counter
     duration: Histogram
     running: Gauge
+    connections: Gauge
+    connections_closed: Counter
 
 
 @dataclass(frozen=True)
 class Site:
     """Where and how an application is served. Port 0 takes a free one; `on_drain` makes the process not ready.
 
-    At the stop the site is served for `drain_seconds` more, as not ready; then it stops accepting and gives running
-    requests `finish_seconds`.
+    Beyond `max_connections` idle ones are closed. A head has `header_seconds` from its first byte on; a connection
+    without one is closed after `keepalive_seconds`. At the stop the site is served for `drain_seconds` more, as not
+    ready; then it stops accepting and gives running requests `finish_seconds`.
     """
 
     host: str
@@ -63,6 +73,8 @@ class Site:
     meters: HttpMeters | None = None
     on_drain: Callable[[], None] | None = None
     keepalive_seconds: float = 75.0
+    header_seconds: float = 20.0
+    max_connections: int = 10_000
     drain_seconds: float = 0.0
     finish_seconds: float = 20.0
     backlog: int = field(default=1024)  # a whole institution's pages connect within the same second
@@ -77,6 +89,8 @@ def site_of(settings: HttpSettings, meters: HttpMeters, on_drain: Callable[[], N
         meters=meters,
         on_drain=on_drain,
         keepalive_seconds=settings.keepalive_seconds,
+        header_seconds=settings.header_seconds,
+        max_connections=settings.max_connections,
         drain_seconds=settings.drain_seconds,
         finish_seconds=settings.finish_seconds,
     )
@@ -151,6 +165,8 @@ class _Edge:
     def __init__(self, site: Site) -> None:
         self._origins = AllowedOrigins(site.allowed_origins)
         self._tally = _Tally(site.meters) if site.meters else None
+        self.connections = Connections(site.max_connections)
+        self._closed = site.meters.connections_closed if site.meters else None
         self._idle = asyncio.Event()
         self._idle.set()
         self.running = 0
@@ -163,6 +179,9 @@ class _Edge:
             began = time.perf_counter()
             self.running += 1
             self._idle.clear()
+            connection = request.protocol
+            if isinstance(connection, _Connection):
+                self.connections.begin_request(connection)
             try:
                 response = await self._answer(application, request)
                 if not response.prepared:
@@ -174,6 +193,8 @@ class _Edge:
                 self.running -= 1
                 if not self.running:
                     self._idle.set()
+                if isinstance(connection, _Connection):
+                    self.connections.end_request(connection)
 
         return handle
 
@@ -198,6 +219,11 @@ class _Edge:
         elif isinstance(error, web.HTTPMethodNotAllowed) and request.method == hdrs.METH_OPTIONS:
             return self._origins.preflight(request, problem.headers[hdrs.ALLOW])
         return render_problem(problem or problem_of_status(500), ",".join(request.headers.getall(hdrs.ACCEPT, ())))
+
+    def count_closed(self, reason: Literal["idle", "refused", "slow"]) -> None:
+        """Take note of a connection that was closed for want of room, or of patience."""
+        if self._closed is not None:
+            self._closed.labels(reason).inc()
 
     def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Add the headers that every answer has."""
@@ -229,10 +255,83 @@ def _break_off(request: web.BaseRequest, error: Exception) -> None:
         request.transport.abort()
 
 
-class _Connection(RequestHandler):
-    """A connection whose own refusals have the shape of all others."""
+def _written(problem: Problem) -> bytes:
+    """Give a whole answer as it goes over the wire."""
+    answer = render_problem(problem, "")
+    answer.headers[hdrs.CONNECTION] = "close"
+    body = answer.body if isinstance(answer.body, bytes) else b""
+    answer.headers[hdrs.CONTENT_LENGTH] = str(len(body))
+    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+    return f"HTTP/1.1 {answer.status} {answer.reason}\r\n{head}\r\n".encode("ascii") + body
 
-    __slots__ = ()
+
+_NO_ROOM_ANSWER: Final = _written(NO_ROOM)
+
+
+class _Connection(RequestHandler):
+    """A connection whose own refusals have the shape of all others, and whose heads come in time."""
+
+    __slots__ = ("_edge", "_head_timer", "_header_seconds")
+
+    def __init__(self, server: web.Server, edge: _Edge, site: Site) -> None:
+        # Bodies stay compressed: the gateway bounds them while it decompresses.
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=site.keepalive_seconds,
+            access_log=None,  # type: ignore[arg-type]  # documented as the way to have none
+            auto_decompress=False,
+        )
+        self._edge = edge
+        self._header_seconds = site.header_seconds
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request runs, and none has come; as aiohttp itself decides when the time of a connection is up."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, if there is room or one that is idle makes some; else say so and close."""
+        super().connection_made(transport)
+        connections = self._edge.connections
+        if connections.is_full:
+            if not connections.make_room():
+                self._edge.count_closed("refused")
+                self._refuse()
+                return
+            self._edge.count_closed("idle")
+        connections.open(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Make room for the next."""
+        self._edge.connections.close(self)
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _refuse(self) -> None:
+        """Answer before there is a request: without one, a client may have a 503, and at the least an end."""
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.write(_NO_ROOM_ANSWER)
+        self.force_close()
+
+    def _watch_head(self) -> None:
+        """Give a head that has begun and not ended its time."""
+        if not self.is_idle:
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._head_timer = asyncio.get_running_loop().call_later(self._header_seconds, self._give_up_head)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _give_up_head(self) -> None:
+        self._head_timer = None
+        if self.is_idle:
+            self._edge.count_closed("slow")
+            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and tell a handler that waits for a body when the parser has refused the rest of it.
@@ -240,6 +339,7 @@ class _Connection(RequestHandler):
         aiohttp (3.14.5, C parser) queues its refusal behind the request and leaves the handler waiting for ever.
         """
         super().data_received(data)
+        self._watch_head()
         request = self._current_request
         # Nothing but that refusal can be queued behind a body that has not ended.
         if self._messages and request is not None and not request.content.is_eof():
@@ -269,31 +369,25 @@ class _Connection(RequestHandler):
 
 
 class _Server(web.Server):
-    def __init__(self, plain: web.Server, edge: _Edge, keepalive_seconds: float) -> None:
+    def __init__(self, plain: web.Server, edge: _Edge, site: Site) -> None:
         super().__init__(edge.around(plain.request_handler), request_factory=plain.request_factory)
-        self._keepalive_seconds = keepalive_seconds
+        self._edge = edge
+        self._site = site
 
     def __call__(self) -> RequestHandler:
-        # Bodies stay compressed: the gateway bounds them while it decompresses.
-        return _Connection(
-            self,
-            loop=asyncio.get_running_loop(),
-            keepalive_timeout=self._keepalive_seconds,
-            access_log=None,  # type: ignore[arg-type]  # documented as the way to have none
-            auto_decompress=False,
-        )
+        return _Connection(self, self._edge, self._site)
 
 
 class _Runner(web.AppRunner):
-    __slots__ = ("_edge", "_keepalive_seconds")
+    __slots__ = ("_edge", "_site")
 
-    def __init__(self, app: web.Application, edge: _Edge, keepalive_seconds: float) -> None:
+    def __init__(self, app: web.Application, edge: _Edge, site: Site) -> None:
         super().__init__(app, shutdown_timeout=CANCEL_SECONDS)
         self._edge = edge
-        self._keepalive_seconds = keepalive_seconds
+        self._site = site
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._edge, self._keepalive_seconds)
+        return _Server(await super()._make_server(), self._edge, self._site)
 
 
 @asynccontextmanager
@@ -310,7 +404,8 @@ async def serving(app: web.Application, site: Site) -> AsyncIterator[int]:
     app.on_response_prepare.append(edge.mark_stream)
     if site.meters:
         site.meters.running.set_function(lambda: edge.running)
-    runner = _Runner(app, edge, site.keepalive_seconds)
+        site.meters.connections.set_function(lambda: len(edge.connections))
+    runner = _Runner(app, edge, site)
     await runner.setup()
     try:
         tcp = web.TCPSite(runner, site.host, site.port, backlog=site.backlog)

@@ -1,7 +1,7 @@
 """The worker, put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,9 @@ from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.lifecycle import Lifetime, StartRefused, calm_garbage_collector
 from quizstream.runtime.postgres import UNREACHABLE, connection, refusal
 from quizstream.runtime.telemetry import Meters
+from quizstream.worker.backlog import Backlog
+from quizstream.worker.batch import TopicPartition
+from quizstream.worker.canary_rows import remove_canaries
 from quizstream.worker.cursor import TopicMadeAnew
 from quizstream.worker.flush import LONGEST_PAUSE_SECONDS, Flusher, make_missing_months, pause
 from quizstream.worker.log import Log, open_log
@@ -34,6 +37,8 @@ from quizstream.worker.watch import Watch, is_behind
 log: Final = structlog.get_logger(__name__)
 
 MONTHS_EVERY_SECONDS: Final = 6 * 3600.0
+BACKLOG_EVERY_SECONDS: Final = 5.0
+CANARIES_EVERY_SECONDS: Final = 3600.0
 PUT_OFF_SECONDS: Final = 600.0  # each try makes readers wait for up to a second
 STOP_SECONDS: Final = 10.0
 
@@ -76,6 +81,8 @@ async def writing(settings: WorkerSettings, lifetime: Lifetime, meters: Meters) 
     try:
         async with (
             lifetime.side_task("months", assembly.keep_months()),
+            lifetime.side_task("backlog", assembly.keep_backlog_known()),
+            lifetime.side_task("canaries", assembly.keep_few_canaries()),
             lifetime.side_task("loop", assembly.run()),
         ):
             yield assembly.probes()
@@ -110,6 +117,7 @@ class Assembly:
         self._flusher = Flusher(
             self._store, partial(make_missing_months, self._database_url), self._stopping, observer.flush_failed
         )
+        self._backlog = Backlog(self._database_url, settings.kafka_bootstrap_servers, settings.consumer_group)
         self._watch = Watch(settings.rejoin_after_seconds)
         self._log: Log | None = None
 
@@ -158,6 +166,34 @@ class Assembly:
                 await asyncio.sleep(60)
             else:
                 await asyncio.sleep(PUT_OFF_SECONDS if put_off else MONTHS_EVERY_SECONDS)
+
+    async def keep_backlog_known(self) -> None:
+        """Look every few seconds for what is in the log and not in the store, whatever the loop does meanwhile."""
+        while True:
+            try:
+                found = await self._backlog.find(self._own_partitions(), self._observer.stored_until)
+                self._observer.unstored_seen(found)
+            except (KafkaError, TimeoutError, *UNREACHABLE) as error:
+                log.debug("log_not_asked", error=type(error).__name__)
+            await asyncio.sleep(BACKLOG_EVERY_SECONDS)
+
+    def _own_partitions(self) -> Collection[TopicPartition]:
+        """Give the partitions to answer for: all, while the group gives us none, as it may give nobody any."""
+        settings = self._settings
+        topics = (settings.topic, quarantine_topic(settings.topic))
+        every = {TopicPartition(topic, number) for topic in topics for number in range(settings.partitions)}
+        return (self._log.assigned() if self._log else set()) or every
+
+    async def keep_few_canaries(self) -> None:
+        """Have what canaries left removed after a day, also where everything else is kept."""
+        while True:
+            try:
+                removed = await remove_canaries(self._database_url, datetime.now(UTC))
+            except (asyncpg.PostgresError, TimeoutError, *UNREACHABLE) as error:
+                log.warning("canaries_not_removed", error=type(error).__name__)
+            else:
+                log.debug("canaries_removed", rows=removed)
+            await asyncio.sleep(CANARIES_EVERY_SECONDS)
 
     async def _make_months(self, now: datetime) -> None:
         async with connection(self._database_url, application_name="quizstream-months") as session:

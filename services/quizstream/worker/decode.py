@@ -8,6 +8,7 @@ from quizstream.contracts.depth import is_too_deep
 from quizstream.contracts.identity import content_hash
 from quizstream.contracts.partitions import submission_key
 from quizstream.contracts.records import (
+    CANARY_TYPE,
     EVENT_TYPE,
     QUARANTINE_TYPE,
     QuarantinedElement,
@@ -15,6 +16,7 @@ from quizstream.contracts.records import (
     UnreadableRecord,
     decode_event,
     decode_quarantined,
+    event_type_of,
 )
 from quizstream.worker.batch import Entry, QuarantineRow, TopicPartition
 
@@ -69,8 +71,11 @@ def refuse(source: TopicPartition, entry: Entry, event: StoredEvent, sqlstate: s
 
 
 def _read_event(record: LogRecord) -> StoredEvent:
-    _check_type(record, EVENT_TYPE)
+    found = _check_type(record, EVENT_TYPE, CANARY_TYPE)
     event = decode_event(record.value)
+    if found is not None and found != event_type_of(event.submission_id):
+        # Consumers would skip it, and readers of the store would not, or the other way round.
+        raise UnreadableRecord("record_type_unknown")
     _check_key(record, event.submission_id)
     if is_too_deep(event.event_data):
         raise UnreadableRecord("event_data_too_deep")
@@ -84,10 +89,15 @@ def _read_quarantined(record: LogRecord) -> QuarantineRow:
     return _from_gateway(record, element)
 
 
-def _check_type(record: LogRecord, expected: str) -> None:
+def _check_type(record: LogRecord, *expected: str) -> str | None:
+    """Give the type that the headers name, None where they name none."""
+    found = None
     for name, value in record.headers:
-        if name == _CE_TYPE and value != expected.encode():
-            raise UnreadableRecord("record_type_unknown")
+        if name == _CE_TYPE:
+            found = value.decode("latin-1")
+            if found not in expected:
+                raise UnreadableRecord("record_type_unknown")
+    return found
 
 
 def _check_key(record: LogRecord, submission_id: int) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 from quizstream.contracts import metrics
 from quizstream.contracts.reasons import reason_label
 from quizstream.runtime.telemetry import Meters
+from quizstream.worker.backlog import Unstored
 from quizstream.worker.batch import Batch, TopicPartition
 from quizstream.worker.months import months_between
 from quizstream.worker.sqlstate import Verdict
@@ -30,7 +31,8 @@ class Observer:
         self._rebalances = meters.counter(metrics.REBALANCES)
         self._offsets = meters.gauge(metrics.STORED_OFFSET)
         self._age = meters.gauge(metrics.OLDEST_UNSTORED_EVENT_AGE)
-        self._oldest_ms: int | None = None
+        self._unstored: Mapping[TopicPartition, Unstored] = {}
+        self.stored_until: dict[TopicPartition, int] = {}  # as far as this worker has placed and written
         self._age.set_function(self._age_seconds)
         self._given_up: set[TopicPartition] = set()
         self._deliveries = 0
@@ -54,6 +56,7 @@ class Observer:
         self._rebalances.inc()
         self._given_up &= set(positions)
         self._offsets.clear()
+        self.stored_until = {key: position.next_offset for key, position in positions.items()}
         for (topic, partition), position in positions.items():
             self._offsets.labels(topic, str(partition)).set(position.next_offset)
 
@@ -64,11 +67,10 @@ class Observer:
     def gathered(self, batch: Batch) -> None:
         """These records are about to be written."""
         self._deliveries += bool(batch)
-        self._oldest_ms = min((part.entries[0].appended_at_ms for part in batch), default=None)
 
     def flushed(self, written: Written, seconds: float) -> None:
         """A transaction was committed."""
-        self._oldest_ms = None
+        self.stored_until.update(written.next_offsets)
         self._flushes.labels("committed").inc()
         self._seconds.observe(seconds)
         self._rows.observe(written.stored)
@@ -79,6 +81,10 @@ class Observer:
             self._quarantined.labels(reason_label(row.reason)).inc()
         for (topic, partition), offset in written.next_offsets.items():
             self._offsets.labels(topic, str(partition)).set(offset)
+
+    def unstored_seen(self, unstored: Mapping[TopicPartition, Unstored]) -> None:
+        """The log goes on behind what is stored, with these records first."""
+        self._unstored = unstored
 
     def flush_failed(self, found: Verdict) -> None:
         """A transaction was rolled back; what follows depends on the verdict."""
@@ -101,4 +107,8 @@ class Observer:
         return -1.0 if self._last_month is None else float(months_between(now, self._last_month))
 
     def _age_seconds(self) -> float:
-        return 0.0 if self._oldest_ms is None else max(0.0, time.time() - self._oldest_ms / 1000)
+        """Leave out what was stored since it was seen."""
+        waiting = [
+            one.appended_at_ms for key, one in self._unstored.items() if one.offset >= self.stored_until.get(key, 0)
+        ]
+        return max(0.0, time.time() - min(waiting) / 1000) if waiting else 0.0

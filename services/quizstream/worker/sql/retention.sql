@@ -64,3 +64,19 @@ DELETE FROM retention_holds WHERE course_id = $1
 -- name: holds
 -- The courses that are held.
 SELECT course_id, reason, since FROM retention_holds ORDER BY since, course_id
+
+-- name: remove_canary_events
+-- Some of those that canaries left; $1 is the first of their submissions, which are the last there are.
+DELETE FROM quiz_submission_events
+WHERE (submission_id, occurred_at, event_id) IN (
+    SELECT submission_id, occurred_at, event_id FROM quiz_submission_events
+    WHERE submission_id >= $1 AND received_at < $2
+    LIMIT $3
+)
+
+-- name: remove_canary_quarantine
+-- As above.
+DELETE FROM quarantined_events
+WHERE quarantine_id IN (
+    SELECT quarantine_id FROM quarantined_events WHERE submission_id >= $1 AND received_at < $2 LIMIT $3
+)

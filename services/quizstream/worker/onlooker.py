@@ -1,0 +1,113 @@
+"""The log as somebody sees it who takes no part in the group: on connections of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition as KafkaPartition
+
+from quizstream.worker.batch import TopicPartition
+
+ASK_SECONDS: Final = 10.0
+# A log may go on with nothing that a consumer is given (marks of foreign transactions).
+RECORD_SECONDS: Final = 4.0
+END_OF_START_SECONDS: Final = 1.0
+CLIENT_ID: Final = "quizstream-onlooker"
+
+
+class Onlooker:
+    """Reads what is asked for and nothing else."""
+
+    def __init__(self, consumer: AIOKafkaConsumer) -> None:
+        self._consumer = consumer
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+        """Give the first offset of each partition's log and the one after its last.
+
+        Raises:
+            KafkaError: the brokers do not answer, or do not know a partition.
+
+        """
+        keys = [KafkaPartition(*partition) for partition in partitions]
+        first = await self._consumer.beginning_offsets(keys)
+        end = await self._consumer.end_offsets(keys)
+        return {TopicPartition(*key): (first[key], end[key]) for key in keys}
+
+    async def appended_at_ms(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Give the LogAppendTime of the first record from each of these offsets on, as far as there is one.
+
+        Raises:
+            KafkaError: the brokers do not answer.
+
+        """
+        keys = {KafkaPartition(*partition): offset for partition, offset in offsets.items()}
+        self._consumer.assign(list(keys))
+        for key, offset in keys.items():
+            self._consumer.seek(key, offset)
+        deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
+        found: dict[TopicPartition, int] = {}
+        for key in keys:
+            left_ms = max(0, round(1000 * (deadline - asyncio.get_running_loop().time())))
+            for records in (await self._consumer.getmany(key, timeout_ms=left_ms, max_records=1)).values():
+                found[TopicPartition(*key)] = records[0].timestamp
+        return found
+
+
+@asynccontextmanager
+async def onlooker(bootstrap_servers: str) -> AsyncIterator[Onlooker]:
+    """Give an onlooker for `ASK_SECONDS`.
+
+    Raises:
+        KafkaError, TimeoutError: the brokers do not answer in time.
+
+    """
+    # The least that a broker gives is one batch: 900 kB, or one larger record.
+    async with _open(bootstrap_servers, None) as consumer:
+        yield Onlooker(consumer)
+
+
+async def committed_offsets(
+    bootstrap_servers: str, group: str, partitions: Collection[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Give what the group has committed, which is never more than what is stored; 0 where that is nothing.
+
+    Raises:
+        KafkaError, TimeoutError: the brokers do not answer in time.
+
+    """
+    async with _open(bootstrap_servers, group) as consumer:
+        return {partition: await consumer.committed(KafkaPartition(*partition)) or 0 for partition in partitions}
+
+
+@asynccontextmanager
+async def _open(bootstrap_servers: str, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        client_id=CLIENT_ID,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=1,
+    )
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            await _start(consumer)
+            yield consumer
+    finally:
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
+
+
+async def _start(consumer: AIOKafkaConsumer) -> None:
+    """Let a start come to its end also when it is cancelled: it would leave its first connection open."""
+    starting = asyncio.create_task(consumer.start())
+    try:
+        await asyncio.wait((starting,))
+    finally:
+        if not starting.done():
+            await asyncio.wait((starting,), timeout=END_OF_START_SECONDS)
+        starting.cancel()
+    await starting
