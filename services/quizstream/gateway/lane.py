@@ -63,8 +63,8 @@ class Parcel:
     def append_to(self, batch: Batch) -> int:
         """Append what is not written yet, as far as it fits; give the index of the first record that did not."""
         for index in range(self.acknowledged, len(self.records)):
-            key, value, headers = self.records[index]
-            if not batch.append(key, value, headers):
+            record = self.records[index]
+            if not batch.append(record.key, record.value, record.headers):
                 return index
         return len(self.records)
 

@@ -89,6 +89,7 @@ class SubmitEvents:
         self._limits = BodyLimits(body_bytes=terms.max_body_bytes)
         self._limits_of_strangers = BodyLimits(body_bytes=min(terms.max_body_bytes, MAX_BODY_WITH_TOKEN_BYTES))
         self._publish_deadline_seconds = terms.publish_deadline_seconds
+        self._clock = asyncio.get_running_loop().time
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer 204 when the events are durable.
@@ -144,7 +145,7 @@ class SubmitEvents:
         try:
             content_type = parse_content_type(request.headers.get(hdrs.CONTENT_TYPE))
             body = await read_body(request, self._limits if known else self._limits_of_strangers, hold=lease.resize)
-            deadline = asyncio.get_running_loop().time() + self._publish_deadline_seconds
+            deadline = self._clock() + self._publish_deadline_seconds
             received_at = datetime.now(UTC)
             lease.resize(2 * len(body))  # and its elements, cut out of it
             submission = await take_turns(parse_slices(body, content_type))
@@ -156,6 +157,8 @@ class SubmitEvents:
 
     def _judge(self, request: web.Request, submission: Submission) -> None:
         self._measures.request_events.observe(len(submission.events) + len(submission.unusable))
+        if not submission.unusable:
+            return
         strict = prefers_strict(request.headers.getall("Prefer", []))
         try:
             refuse_unusable(submission, strict=strict, from_browser=hdrs.ORIGIN in request.headers)
@@ -184,5 +187,5 @@ def _requested_attempt(request: web.Request, submission: Submission) -> Attempt 
     """Give the attempt beside the events, which wins over that in the query as in Rails."""
     if submission.attempt is not None:
         return submission.attempt
-    sent = request.query.getall("attempt", [])
+    sent = request.query.getall("attempt", []) if request.rel_url.raw_query_string else []
     return read_attempt(sent[-1]) if sent else None
