@@ -131,7 +131,7 @@ class Lane:
     def _next_bytes(self) -> int:
         """Give the most that the next batch can take: a record larger than a batch travels alone."""
         first = next(iter(self._waiting), None)
-        return max(MAX_BATCH_BYTES, size_of(first.records[first.acknowledged :][:1]) if first else 0)
+        return max(MAX_BATCH_BYTES, size_of(first.records[first.acknowledged : first.acknowledged + 1]) if first else 0)
 
     def _fill(self, producer: Producer, most_bytes: int) -> Load:
         """Fill a batch with whole requests; one that is larger than a batch is cut and goes on in the next."""

@@ -27,6 +27,7 @@ from quizstream.gateway.take_turns import take_turns
 from quizstream.gateway.verdict import prefers_strict, refuse_unusable
 from quizstream.runtime import crash_points
 from quizstream.runtime.access import TokenVerifier
+from quizstream.runtime.no_content import NoContent
 from quizstream.runtime.rate_limit import RateLimits
 
 QUARANTINED: Final = "Quiz-Events-Quarantined"
@@ -177,10 +178,11 @@ class SubmitEvents:
 
     def _answer(self, prepared: Prepared) -> web.Response:
         self._measures.events_accepted.inc(prepared.accepted)
-        if not prepared.quarantined:
-            return web.Response(status=204)
-        self._measures.events_quarantined.inc(prepared.quarantined)
-        return web.Response(status=204, headers={QUARANTINED: str(prepared.quarantined)})
+        answer = NoContent()
+        if prepared.quarantined:
+            self._measures.events_quarantined.inc(prepared.quarantined)
+            answer.headers[QUARANTINED] = str(prepared.quarantined)
+        return answer
 
 
 def _requested_attempt(request: web.Request, submission: Submission) -> Attempt | None:
