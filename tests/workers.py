@@ -43,9 +43,9 @@ async def working(settings: WorkerSettings) -> AsyncIterator[Lifetime]:
 
 async def publish(settings: WorkerSettings, records: Sequence[Record], topic: str | None = None) -> None:
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers, acks="all") as producer:
-        for key, value, headers in records:
-            partition = partition_of(int(key), PARTITIONS) if key.isdigit() else 0
-            await producer.send(topic or settings.topic, value, key=key, partition=partition, headers=headers)
+        for record in records:
+            key, partition = record.key, partition_of(int(record.key), PARTITIONS) if record.key.isdigit() else 0
+            await producer.send(topic or settings.topic, record.value, key, partition, headers=record.headers)
         await producer.flush()
 
 

@@ -26,7 +26,7 @@ class Mutant(NamedTuple):
 
 
 STORE = "worker/store.py"
-KEY = "next_id(event_type, sent, event_data)"
+KEY = "next_id(event.event_type, sent, event.event_data)"
 RESOURCE = "identify(origin.resource, events,"
 ENDING = "await self._end_holders(session.get_server_pid())"
 FENCE = "fenced.get(part.partition, _NOWHERE).next_offset == part.first_offset"

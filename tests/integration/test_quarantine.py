@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 from tests.factories import NOW, TOPIC, part, stored_event
 from tests.topics import PARTITIONS, read_topic
 from tests.waiting import eventually
@@ -138,7 +139,7 @@ async def test_a_record_comes_back_once_it_keeps_the_contract(settings: WorkerSe
     (good,) = records_of(1, 1)
     poison = Record(good.key, b"\xff", good.headers)
     async with working(settings):
-        await publish(settings, [good._replace(key=b"2"), poison])
+        await publish(settings, [replace(good, key=b"2"), poison])
         await waiting(session, 2)
         assert await replayed(settings) == Replayed(1, {"record_malformed": 1})
         (event,) = await stored(session, 1)

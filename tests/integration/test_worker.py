@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from msgspec.structs import replace
 from tests.topics import PARTITIONS
 from tests.waiting import eventually
 from tests.workers import publish, records_of, stored, working
@@ -55,7 +56,7 @@ async def test_an_unreadable_record_harms_nothing_else_and_is_in_quarantine(
 ) -> None:
     good = records_of(1, 3)
     poison = [Record(b"1", value, []) for value in (b"\xff\x00", b"{}", b"")]
-    broken = good[1]._replace(value=good[1].value.replace(b',"event_data":1}', b',"event_data":{]}'))
+    broken = replace(good[1], value=good[1].value.replace(b',"event_data":1}', b',"event_data":{]}'))
     await publish(settings, [poison[0], good[0], broken, poison[1], good[2], poison[2]])
     async with working(settings):
         rows = await stored(session, 2)
@@ -150,8 +151,10 @@ async def test_partitions_that_a_topic_gains_are_read_without_a_restart(
         async with admin_of(settings) as admin:
             await admin.create_partitions({settings.topic: NewPartitions(PARTITIONS + 1)})
         async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
-            for key, value, headers in records_of(2, 3):
-                await producer.send_and_wait(settings.topic, value, key, PARTITIONS, headers=headers)
+            for record in records_of(2, 3):
+                await producer.send_and_wait(
+                    settings.topic, record.value, record.key, PARTITIONS, headers=record.headers
+                )
         rows = await stored(session, 5)
     assert [row["id"] % 4096 for row in rows if row["submission_id"] == 2] == [PARTITIONS] * 3
 

@@ -384,7 +384,9 @@ def reference_element(index: int, element: Tree) -> Element:
 
 
 def elements_of(submission: Submission) -> list[Element]:
-    usable: list[Element] = [(kind, stamp, json.loads(data)) for kind, stamp, data in submission.events]
+    usable: list[Element] = [
+        (event.event_type, event.client_timestamp, json.loads(event.event_data)) for event in submission.events
+    ]
     return usable + [(element.index, json.loads(element.raw)) for element in submission.unusable]
 
 

@@ -35,7 +35,7 @@ def request(number: int, records: int = 1, size: int = 0, partition: int = 0, to
 
 
 def values(records: Iterable[Record]) -> list[bytes]:
-    return [value.rstrip() for _key, value, _headers in records]
+    return [record.value.rstrip() for record in records]
 
 
 @asynccontextmanager

@@ -203,7 +203,7 @@ RESOURCE = Resource(CourseId(1), QuizId(2), SubmissionId(7))
 
 def known_ids(events: Sequence[CapturedEvent], received_at: datetime = NOW) -> list[str]:
     identified = identify(RESOURCE, events, received_at)
-    return [event_id for event_id, _, event in identified if event.client_timestamp is not None]
+    return [each.event_id for each in identified if each.event.client_timestamp is not None]
 
 
 @given(st.lists(similar), st.timedeltas(timedelta(0), timedelta(days=1)))

@@ -1,13 +1,18 @@
-"""One event on its way from a request to the store."""
+"""One event on its way from a request to the store.
+
+What there is one of for each event is a msgspec structure: a named tuple takes three times as long to make.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from quizstream.contracts.resources import Attempt, Resource
 
 
-class CapturedEvent(NamedTuple):
+class CapturedEvent(msgspec.Struct, frozen=True, gc=False):
     """An element of a request that can be stored.
 
     `event_type` has 1..255 characters without U+0000 and lone surrogates. `client_timestamp` is the text as sent
@@ -40,7 +45,7 @@ class Origin(NamedTuple):
     actor: str | None
 
 
-class IdentifiedEvent(NamedTuple):
+class IdentifiedEvent(msgspec.Struct, frozen=True, gc=False):
     """A captured event with the id by which a re-delivery is recognised and the time it is filed under."""
 
     event_id: str

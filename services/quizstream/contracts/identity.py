@@ -7,6 +7,7 @@ part of it: a page sends the tail of attempt 1 again under attempt 2. Golden vec
 """
 
 import secrets
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -21,10 +22,12 @@ from quizstream.contracts.timestamps import occurred_at, parse_client_timestamp
 RULE_VERSION: Final = b"1"
 DIGEST_BYTES: Final = 16
 
+_length: Final = struct.Struct(">Q").pack
+
 
 def content_hash(*fields: bytes) -> str:
     """Give the BLAKE2b-128 of fields, each preceded by its length, as a UUID in text."""
-    return str(UUID(bytes=blake2b(_length_prefixed(*fields), digest_size=DIGEST_BYTES).digest()))
+    return _uuid(blake2b(_length_prefixed(*fields), digest_size=DIGEST_BYTES).hexdigest())
 
 
 class Identifier:
@@ -33,17 +36,20 @@ class Identifier:
     def __init__(self, resource: Resource) -> None:
         owner = [b"%d" % number for number in resource]
         self._owner = blake2b(_length_prefixed(RULE_VERSION, *owner), digest_size=DIGEST_BYTES)
-        self._seen: dict[bytes, int] = {}
+        self._seen: dict[tuple[str, str, bytes], int] = {}
 
     def next_id(self, event_type: str, client_timestamp: str, event_data: bytes) -> str:
         """Give the id of content; the ordinal is the number of times that it was asked for before."""
-        content = self._owner.copy()
-        content.update(_length_prefixed(event_type.encode(), client_timestamp.encode(), event_data))
-        equal = content.digest()
-        ordinal = self._seen.get(equal, 0)
-        self._seen[equal] = ordinal + 1
-        content.update(_length_prefixed(b"%d" % ordinal))
-        return str(UUID(bytes=content.digest()))
+        content = (event_type, client_timestamp, event_data)
+        ordinal = self._seen.get(content, 0)
+        self._seen[content] = ordinal + 1
+        kind, stamp = event_type.encode(), client_timestamp.encode()
+        last = _length_prefixed(b"%d" % ordinal) if ordinal else _FIRST
+        # What `_length_prefixed` gives, in half the time.
+        fields = (_length(len(kind)), kind, _length(len(stamp)), stamp, _length(len(event_data)), event_data, last)
+        hashed = self._owner.copy()
+        hashed.update(b"".join(fields))
+        return _uuid(hashed.hexdigest())
 
 
 def random_id() -> str:
@@ -63,12 +69,12 @@ def identify(
     """
     identifier = Identifier(resource)
     for event in events:
-        event_type, sent, event_data = event
+        sent = event.client_timestamp
         stamp = parse_client_timestamp(sent)
         if stamp is None or sent is None or not recognise_redelivery:
             event_id = random_id()
         else:
-            event_id = identifier.next_id(event_type, sent, event_data)
+            event_id = identifier.next_id(event.event_type, sent, event.event_data)
         yield IdentifiedEvent(event_id, occurred_at(stamp, received_at), event)
 
 
@@ -80,4 +86,12 @@ def identify_unusable(resource: Resource, elements: Iterable[UnusableElement]) -
 
 
 def _length_prefixed(*fields: bytes) -> bytes:
-    return b"".join([len(field).to_bytes(8, "big") + field for field in fields])
+    return b"".join([_length(len(field)) + field for field in fields])
+
+
+def _uuid(digits: str) -> str:
+    """Give 32 hexadecimal digits in the form of a UUID (`uuid.UUID` takes five times as long)."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_FIRST: Final = _length_prefixed(b"0")

@@ -6,7 +6,7 @@ would begin a member's name is escaped, so the first `,"event_data":` is that of
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 import msgspec
 import orjson
@@ -15,13 +15,18 @@ from quizstream.contracts.canaries import is_reserved
 from quizstream.contracts.events import IdentifiedElement, IdentifiedEvent, Origin
 from quizstream.contracts.partitions import submission_key
 from quizstream.contracts.resources import MAX_ATTEMPT, MAX_ID
-from quizstream.contracts.timestamps import format_instant
+from quizstream.contracts.timestamps import encode_instant
 
 EVENT_TYPE: Final = "org.quizstream.submission.event.v1"
 CANARY_TYPE: Final = "org.quizstream.canary.v1"
 QUARANTINE_TYPE: Final = "org.quizstream.submission.quarantine.v1"
 MAX_EVENT_TYPE_CHARACTERS: Final = 255
 
+_SPECIFICATION: Final = ("ce_specversion", b"1.0")
+_OF_EVENT: Final = ("ce_type", EVENT_TYPE.encode())
+_OF_CANARY: Final = ("ce_type", CANARY_TYPE.encode())
+_OF_ELEMENT: Final = ("ce_type", QUARANTINE_TYPE.encode())
+_CONTENT_TYPE: Final = ("content-type", b"application/json")
 _EVENT_DATA: Final = b',"event_data":'
 _RAW: Final = b',"raw":'
 _SHARED: Final = b'"received_at":"%b","course_id":"%d","quiz_id":"%d","submission_id":"%d","attempt":%b,"actor":%b'
@@ -32,7 +37,7 @@ _INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9
 Headers = Sequence[tuple[str, bytes]]
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What is published: all records of a submission share its key."""
 
     key: bytes
@@ -99,12 +104,12 @@ class RecordEncoder:
     """Encodes the events of one request; what they share is written once."""
 
     def __init__(self, origin: Origin) -> None:
-        self._origin = origin
         self._key = submission_key(origin.resource.submission_id)
-        self._event_type = event_type_of(origin.resource.submission_id)
+        self._type = _type_header(origin.resource.submission_id)
         self._source = _SOURCE % origin.resource
+        self._received = encode_instant(origin.received_at)
         self._shared = _SHARED % (
-            format_instant(origin.received_at).encode(),
+            self._received,
             *origin.resource,
             orjson.dumps(origin.attempt),
             orjson.dumps(origin.actor),
@@ -112,42 +117,41 @@ class RecordEncoder:
 
     def encode_event(self, identified: IdentifiedEvent) -> Record:
         """Give the record of an event."""
-        event_id, occurred_at, event = identified
-        occurred = format_instant(occurred_at).encode()
+        event = identified.event
+        event_id, occurred = identified.event_id.encode(), encode_instant(identified.occurred_at)
         value = b'{"event_id":"%b","event_type":%b,"client_timestamp":%b,"occurred_at":"%b",%b,"event_data":%b}' % (
-            event_id.encode(),
+            event_id,
             orjson.dumps(event.event_type),
             orjson.dumps(event.client_timestamp),
             occurred,
             self._shared,
             event.event_data,
         )
-        return Record(self._key, value, _headers(event_id, self._event_type, self._source, occurred))
+        return Record(self._key, value, _headers(event_id, self._type, self._source, occurred))
 
     def encode_quarantined(self, identified: IdentifiedElement) -> Record:
         """Give the record of an element that cannot be stored."""
-        quarantine_id, element = identified
+        record_id, element = identified.quarantine_id.encode(), identified.element
         value = b'{"quarantine_id":"%b","reason":%b,"index":%d,%b,"raw":%b}' % (
-            quarantine_id.encode(),
+            record_id,
             orjson.dumps(element.reason),
             element.index,
             self._shared,
             element.raw,
         )
-        received = format_instant(self._origin.received_at).encode()
-        return Record(self._key, value, _headers(quarantine_id, QUARANTINE_TYPE, self._source, received))
+        return Record(self._key, value, _headers(record_id, _OF_ELEMENT, self._source, self._received))
 
 
 def encode_replayed(event: StoredEvent) -> Record:
     """Give the record by which an event comes back from quarantine: as it was, with `replayed` and `quarantine_id`."""
     owner = (event.course_id, event.quiz_id, event.submission_id)
-    occurred = event.occurred_at.encode()
+    event_id, occurred = event.event_id.encode(), event.occurred_at.encode()
     shared = _SHARED % (event.received_at.encode(), *owner, orjson.dumps(event.attempt), orjson.dumps(event.actor))
     value = (
         b'{"event_id":"%b","event_type":%b,"client_timestamp":%b,"occurred_at":"%b",%b,'
         b'"replayed":true,"quarantine_id":%b,"event_data":%b}'
     ) % (
-        event.event_id.encode(),
+        event_id,
         orjson.dumps(event.event_type),
         orjson.dumps(event.client_timestamp),
         occurred,
@@ -156,18 +160,22 @@ def encode_replayed(event: StoredEvent) -> Record:
         event.event_data,
     )
     source = _SOURCE % owner
-    record_type = event_type_of(event.submission_id)
-    return Record(submission_key(event.submission_id), value, _headers(event.event_id, record_type, source, occurred))
+    headers = _headers(event_id, _type_header(event.submission_id), source, occurred)
+    return Record(submission_key(event.submission_id), value, headers)
 
 
-def _headers(record_id: str, record_type: str, source: bytes, time: bytes) -> Headers:
+def _type_header(submission_id: int) -> tuple[str, bytes]:
+    return _OF_CANARY if is_reserved(submission_id) else _OF_EVENT
+
+
+def _headers(record_id: bytes, record_type: tuple[str, bytes], source: bytes, time: bytes) -> Headers:
     return [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", record_id.encode()),
+        _SPECIFICATION,
+        ("ce_id", record_id),
         ("ce_source", source),
-        ("ce_type", record_type.encode()),
+        record_type,
         ("ce_time", time),
-        ("content-type", b"application/json"),
+        _CONTENT_TYPE,
     ]
 
 

@@ -1,6 +1,7 @@
 """Course, quiz and submission: whose events these are."""
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
 from quizstream.contracts.errors import UnknownResource
@@ -32,6 +33,7 @@ class Resource(NamedTuple):
     submission_id: SubmissionId
 
 
+@lru_cache(maxsize=16_384)  # 2 MB; few courses and quizzes are open at a time, and a page posts many times
 def parse_id(text: str) -> int:
     """Give the canonical id of a path segment, 1..`MAX_ID`.
 

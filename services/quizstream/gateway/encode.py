@@ -10,7 +10,8 @@ from quizstream.contracts.topics import quarantine_topic
 from quizstream.gateway.publish import Shipment
 from quizstream.gateway.submission import SLICE_BYTES, Sliced, Submission
 
-# An event costs about 5 us beside its bytes: a slice of 200 is 1 ms.
+# An event costs about 4 us beside its bytes, as much as 1 KiB: a slice of small events has 200 and takes 1 ms.
+EVENT_BYTES: Final = 1_024
 SLICE_EVENTS: Final = 200
 
 
@@ -34,7 +35,7 @@ def encode_slices(submission: Submission, origin: Origin, target: Target) -> Sli
     encoder = RecordEncoder(origin)
     partition = partition_of(origin.resource.submission_id, target.partitions)
     events, skew_seconds = yield from _events(submission.events, encoder, origin, target)
-    unusable = yield from _unusable(submission.unusable, encoder, origin)
+    unusable = (yield from _unusable(submission.unusable, encoder, origin)) if submission.unusable else []
     destinations = ((target.topic, events), (quarantine_topic(target.topic), unusable))
     return Encoded([Shipment(topic, partition, records) for topic, records in destinations if records], skew_seconds)
 
@@ -47,10 +48,12 @@ def _events(
     slice_bytes = 0
     recognise = target.recognise_redelivery
     for identified in identify(origin.resource, events, origin.received_at, recognise_redelivery=recognise):
-        records.append(encoder.encode_event(identified))
-        newest = identified.occurred_at if newest is None else max(newest, identified.occurred_at)
-        slice_bytes += len(records[-1].value)
-        if slice_bytes >= SLICE_BYTES or len(records) % SLICE_EVENTS == 0:
+        record = encoder.encode_event(identified)
+        records.append(record)
+        if newest is None or identified.occurred_at > newest:
+            newest = identified.occurred_at
+        slice_bytes += len(record.value) + EVENT_BYTES
+        if slice_bytes >= SLICE_BYTES:
             slice_bytes = 0
             yield
     return records, (newest - origin.received_at).total_seconds() if newest is not None else 0.0

@@ -1,9 +1,7 @@
 """How much memory the requests in flight may take, in all and of one submission."""
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from quizstream.contracts.errors import TryLater
 
@@ -12,12 +10,22 @@ SHARES: Final = 8
 
 
 class Lease:
-    """What one request holds of the budget."""
+    """What one request holds of the budget; leaving it as a context ends it."""
+
+    __slots__ = ("_budget", "_submission_id", "held_bytes")
 
     def __init__(self, budget: "InFlightBudget", submission_id: int) -> None:
         self._budget = budget
         self._submission_id = submission_id
         self.held_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.resize(0)
 
     def resize(self, held_bytes: int) -> None:
         """Hold `held_bytes` from now on.
@@ -49,27 +57,23 @@ class InFlightBudget:
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.held_bytes = 0
-        self._by_submission: Counter[int] = Counter()
+        self._by_submission: dict[int, int] = {}
 
-    @contextmanager
-    def lease(self, submission_id: int) -> Iterator[Lease]:
-        """Give a lease of nothing yet, which ends with the context."""
-        lease = Lease(self, submission_id)
-        try:
-            yield lease
-        finally:
-            lease.resize(0)
+    def lease(self, submission_id: int) -> Lease:
+        """Give a lease of nothing yet, to be entered as a context."""
+        return Lease(self, submission_id)
 
     def change(self, submission_id: int, before: int, after: int) -> None:
         """Let a request of `submission_id` hold `after` instead of `before` bytes, as `Lease.resize` promises."""
         grows = after > before
         if grows and self.held_bytes - before + after > self.max_bytes:
             raise TryLater("overloaded", "Too many events are in flight.")
-        others = self._by_submission[submission_id] - before
+        others = self._by_submission.get(submission_id, 0) - before
         # A request on its own is bound by the total alone, or a full backlog might never pass.
         if grows and others and others + after > self.max_bytes // SHARES:
             raise TryLater("submission_overloaded", "Too many events of this submission are in flight.")
         self.held_bytes += after - before
-        self._by_submission[submission_id] = others + after
-        if not others + after:
-            del self._by_submission[submission_id]
+        if others + after:
+            self._by_submission[submission_id] = others + after
+        else:
+            self._by_submission.pop(submission_id, None)

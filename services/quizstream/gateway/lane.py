@@ -63,8 +63,8 @@ class Parcel:
     def append_to(self, batch: Batch) -> int:
         """Append what is not written yet, as far as it fits; give the index of the first record that did not."""
         for index in range(self.acknowledged, len(self.records)):
-            key, value, headers = self.records[index]
-            if not batch.append(key, value, headers):
+            record = self.records[index]
+            if not batch.append(record.key, record.value, record.headers):
                 return index
         return len(self.records)
 
@@ -131,7 +131,7 @@ class Lane:
     def _next_bytes(self) -> int:
         """Give the most that the next batch can take: a record larger than a batch travels alone."""
         first = next(iter(self._waiting), None)
-        return max(MAX_BATCH_BYTES, size_of(first.records[first.acknowledged :][:1]) if first else 0)
+        return max(MAX_BATCH_BYTES, size_of(first.records[first.acknowledged : first.acknowledged + 1]) if first else 0)
 
     def _fill(self, producer: Producer, most_bytes: int) -> Load:
         """Fill a batch with whole requests; one that is larger than a batch is cut and goes on in the next."""

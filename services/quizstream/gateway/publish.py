@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from quizstream.contracts.errors import TryLater
 from quizstream.contracts.records import Record
+from quizstream.gateway.deadlines import Deadlines
 from quizstream.gateway.lane import Delivery, Lane, Means, Parcel
 from quizstream.gateway.measures import Measures
 from quizstream.gateway.producers import Connect, Producers
@@ -40,6 +41,8 @@ class Publisher:
         self._means = Means(
             self._producers, Room(MAX_UNACKNOWLEDGED_BYTES), self._spawn, self._note_batch, stuck_after_seconds
         )
+        self._clock = asyncio.get_running_loop().time
+        self._deadlines = Deadlines(self._expire)
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._tasks = asyncio.TaskGroup()
         self._failed_at: float | None = None
@@ -59,22 +62,21 @@ class Publisher:
             TryLater: it was not done by the deadline, or the brokers refused.
 
         """
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = self._clock()
         if not shipments:
             return
         if began >= deadline:
             raise TryLater("too_late", "The events could not be worked in time.")
         delivery = Delivery(len(shipments), deadline)
-        timer = asyncio.get_running_loop().call_at(deadline, self._expire, delivery)
+        self._deadlines.add(delivery)
         parcels = [(self._lane(shipment), Parcel(shipment.records, delivery)) for shipment in shipments]
         try:
             for lane, parcel in parcels:
                 lane.accept(parcel)
             await delivery.done
-            self._measures.publish_seconds.observe(clock() - began)
+            self._measures.publish_seconds.observe(self._clock() - began)
         finally:
-            timer.cancel()
+            self._deadlines.remove(delivery)
             for lane, parcel in parcels:
                 lane.withdraw(parcel)
 
@@ -85,7 +87,7 @@ class Publisher:
             KafkaUnreachable: there is no producer, no broker answers it, or requests have just failed.
 
         """
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         if self._failed_at is not None and now - self._failed_at < FAILURE_COUNTS_SECONDS:
             raise KafkaUnreachable("requests_failed")
         if not self._producers.available:
@@ -103,7 +105,7 @@ class Publisher:
         return self._tasks.create_task(work)
 
     def _expire(self, delivery: Delivery) -> None:
-        self._failed_at = asyncio.get_running_loop().time()
+        self._failed_at = self._clock()
         delivery.fail()
 
     def _note_batch(self, acknowledged: bool) -> None:  # noqa: FBT001  the outcome itself

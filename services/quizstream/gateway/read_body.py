@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 from aiohttp.client_exceptions import ClientPayloadError
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
@@ -61,7 +61,8 @@ async def read_body(
         UnsupportedMedia: an unknown coding; the refusal says which there are.
 
     """
-    codings = parse_content_encoding(request.headers.getall("Content-Encoding", ()))
+    encodings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    codings = parse_content_encoding(encodings) if encodings else ()
     if (request.content_length or 0) > limits.body_bytes:
         raise too_large(limits.body_bytes)
     if not codings and request.content.is_eof():  # it came with its head, as nearly all do

@@ -27,6 +27,7 @@ from quizstream.gateway.take_turns import take_turns
 from quizstream.gateway.verdict import prefers_strict, refuse_unusable
 from quizstream.runtime import crash_points
 from quizstream.runtime.access import TokenVerifier
+from quizstream.runtime.no_content import NoContent
 from quizstream.runtime.rate_limit import RateLimits
 
 QUARANTINED: Final = "Quiz-Events-Quarantined"
@@ -89,6 +90,7 @@ class SubmitEvents:
         self._limits = BodyLimits(body_bytes=terms.max_body_bytes)
         self._limits_of_strangers = BodyLimits(body_bytes=min(terms.max_body_bytes, MAX_BODY_WITH_TOKEN_BYTES))
         self._publish_deadline_seconds = terms.publish_deadline_seconds
+        self._clock = asyncio.get_running_loop().time
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer 204 when the events are durable.
@@ -145,7 +147,7 @@ class SubmitEvents:
         try:
             content_type = parse_content_type(request.headers.get(hdrs.CONTENT_TYPE))
             body = await read_body(request, self._limits if known else self._limits_of_strangers, hold=lease.resize)
-            deadline = asyncio.get_running_loop().time() + self._publish_deadline_seconds
+            deadline = self._clock() + self._publish_deadline_seconds
             received_at = datetime.now(UTC)
             lease.resize(2 * len(body))  # and its elements, cut out of it
             submission = await take_turns(parse_slices(body, content_type))
@@ -157,6 +159,8 @@ class SubmitEvents:
 
     def _judge(self, request: web.Request, submission: Submission) -> None:
         self._measures.request_events.observe(len(submission.events) + len(submission.unusable))
+        if not submission.unusable:
+            return
         strict = prefers_strict(request.headers.getall("Prefer", []))
         try:
             refuse_unusable(submission, strict=strict, from_browser=hdrs.ORIGIN in request.headers)
@@ -175,15 +179,16 @@ class SubmitEvents:
 
     def _answer(self, prepared: Prepared) -> web.Response:
         self._measures.events_accepted.inc(prepared.accepted)
-        if not prepared.quarantined:
-            return web.Response(status=204)
-        self._measures.events_quarantined.inc(prepared.quarantined)
-        return web.Response(status=204, headers={QUARANTINED: str(prepared.quarantined)})
+        answer = NoContent()
+        if prepared.quarantined:
+            self._measures.events_quarantined.inc(prepared.quarantined)
+            answer.headers[QUARANTINED] = str(prepared.quarantined)
+        return answer
 
 
 def _requested_attempt(request: web.Request, submission: Submission) -> Attempt | None:
     """Give the attempt beside the events, which wins over that in the query as in Rails."""
     if submission.attempt is not None:
         return submission.attempt
-    sent = request.query.getall("attempt", [])
+    sent = request.query.getall("attempt", []) if request.rel_url.raw_query_string else []
     return read_attempt(sent[-1]) if sent else None

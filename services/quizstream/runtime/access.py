@@ -47,6 +47,7 @@ MAX_TOKEN_CHARACTERS: Final = 16_384  # twice the longest header line that is ac
 CACHED_TOKENS: Final = 10_000  # some ten MB of tokens of 1 kB
 CACHED_SECONDS: Final = 300.0
 
+_USUAL_SCHEME: Final = "Bearer "
 _BEARER: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
@@ -169,6 +170,9 @@ class TokenVerifier(Generic[T]):
             Exception: the header is malformed; `Refusals` says which.
 
         """
+        sent = request.headers.get(hdrs.AUTHORIZATION, "")
+        if sent.startswith(_USUAL_SCHEME) and (token := sent[len(_USUAL_SCHEME) :]) in self._cache:
+            return token  # it has passed before
         try:
             return bearer_token(request)
         except TokenInvalid as invalid:

@@ -74,12 +74,11 @@ def _from_element(row: Quarantined, raw: bytes, rules: Rules) -> StoredEvent:
         raise UnreadableRecord(captured)
     if row.course_id is None or row.quiz_id is None or row.submission_id is None:
         raise UnreadableRecord("owner_unknown")
-    event_type, stamp, event_data = captured
-    filed_at = occurred_at(parse_client_timestamp(stamp), row.received_at)
+    filed_at = occurred_at(parse_client_timestamp(captured.client_timestamp), row.received_at)
     return StoredEvent(
         event_id=str(row.quarantine_id),
-        event_type=event_type,
-        client_timestamp=stamp,
+        event_type=captured.event_type,
+        client_timestamp=captured.client_timestamp,
         occurred_at=format_instant(filed_at),
         received_at=format_instant(row.received_at),
         course_id=row.course_id,
@@ -87,7 +86,7 @@ def _from_element(row: Quarantined, raw: bytes, rules: Rules) -> StoredEvent:
         submission_id=row.submission_id,
         attempt=row.attempt,
         actor=row.actor,
-        event_data=event_data,
+        event_data=captured.event_data,
     )
 
 
@@ -171,8 +170,8 @@ async def _publish(records: Sequence[Record], destination: Destination) -> None:
 async def _write(records: Sequence[Record], partition: int, destination: Destination) -> None:
     batch = destination.producer.create_batch(destination.topic, partition)
     for record in records:
-        if not batch.append(*record):
+        if not batch.append(record.key, record.value, record.headers):
             await batch.write()
             batch = destination.producer.create_batch(destination.topic, partition)
-            batch.append(*record)
+            batch.append(record.key, record.value, record.headers)
     await batch.write()
