@@ -5,10 +5,11 @@ from tests.factories import NOW, FakeRecord
 
 from quizstream.contracts.canaries import FIRST_RESERVED_ID
 from quizstream.contracts.events import CapturedEvent, IdentifiedEvent, Origin
-from quizstream.contracts.records import CANARY_TYPE, EVENT_TYPE, Record, RecordEncoder, StoredEvent
+from quizstream.contracts.records import CANARY_TYPE, EVENT_TYPE, Record, RecordEncoder
 from quizstream.contracts.resources import CourseId, QuizId, Resource, SubmissionId
 from quizstream.worker.batch import QuarantineRow
 from quizstream.worker.decode import decode
+from quizstream.worker.event import Event
 
 
 def reason_of(record: FakeRecord) -> str:
@@ -58,9 +59,10 @@ def test_a_record_of_another_type_is_not_stored() -> None:
 
 @pytest.mark.parametrize("submission", [7, FIRST_RESERVED_ID])
 def test_canaries_and_events_are_stored_under_their_own_type_only(submission: int) -> None:
-    key, value, headers = published(submission=submission)
-    content = decode(FakeRecord(key=key, value=value, headers=headers), quarantine_topic="q").content
-    assert isinstance(content, StoredEvent)
+    record = published(submission=submission)
+    key, value = record.key, record.value
+    content = decode(FakeRecord(key=key, value=value, headers=record.headers), quarantine_topic="q").content
+    assert isinstance(content, Event)
     other = CANARY_TYPE if submission == 7 else EVENT_TYPE
     swapped = [("ce_type", other.encode())]
     assert reason_of(FakeRecord(key=key, value=value, headers=swapped)) == "record_type_unknown"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from quizstream.contracts.depth import is_too_deep
+from quizstream.contracts.canaries import is_reserved
 from quizstream.contracts.identity import content_hash
 from quizstream.contracts.partitions import submission_key
 from quizstream.contracts.records import (
@@ -12,15 +12,17 @@ from quizstream.contracts.records import (
     EVENT_TYPE,
     QUARANTINE_TYPE,
     QuarantinedElement,
-    StoredEvent,
     UnreadableRecord,
     decode_event,
     decode_quarantined,
-    event_type_of,
 )
 from quizstream.worker.batch import Entry, QuarantineRow, TopicPartition
+from quizstream.worker.event import Event, read_event
 
 _CE_TYPE: Final = "ce_type"
+_EVENT: Final = (_CE_TYPE, EVENT_TYPE.encode())
+_CANARY: Final = (_CE_TYPE, CANARY_TYPE.encode())
+_QUARANTINED: Final = (_CE_TYPE, QUARANTINE_TYPE.encode())
 
 
 class LogRecord(Protocol):
@@ -44,15 +46,16 @@ def decode(record: LogRecord, *, quarantine_topic: str) -> Entry:
     return Entry(record.offset, record.timestamp, record.value or b"", content)
 
 
-def quarantine_id_of(event: StoredEvent) -> str:
+def quarantine_id_of(event: Event) -> str:
     """Give the id under which an event is quarantined: its own, or that of the row from which it came."""
-    return event.quarantine_id or event.event_id
+    return event.quarantine_id or event.event_id.decode()
 
 
-def refuse(source: TopicPartition, entry: Entry, event: StoredEvent, sqlstate: str | None) -> QuarantineRow:
-    """Give the quarantine row of an event that the database does not take."""
+def refuse(source: TopicPartition, entry: Entry, sqlstate: str | None) -> QuarantineRow:
+    """Give the quarantine row of a record whose event the database does not take."""
+    event = decode_event(entry.value)
     return QuarantineRow(
-        quarantine_id=quarantine_id_of(event),
+        quarantine_id=event.quarantine_id or event.event_id,
         submission_id=event.submission_id,
         course_id=event.course_id,
         quiz_id=event.quiz_id,
@@ -70,39 +73,33 @@ def refuse(source: TopicPartition, entry: Entry, event: StoredEvent, sqlstate: s
     )
 
 
-def _read_event(record: LogRecord) -> StoredEvent:
-    found = _check_type(record, EVENT_TYPE, CANARY_TYPE)
-    event = decode_event(record.value)
-    if found is not None and found != event_type_of(event.submission_id):
+def _read_event(record: LogRecord) -> Event:
+    named = _EVENT if _EVENT in record.headers else _named_type(record)
+    if named not in {None, _EVENT, _CANARY}:
+        raise UnreadableRecord("record_type_unknown")
+    event = read_event(record.value)
+    if named is not None and (named == _CANARY) != is_reserved(int(event.submission_id)):
         # Consumers would skip it, and readers of the store would not, or the other way round.
         raise UnreadableRecord("record_type_unknown")
     _check_key(record, event.submission_id)
-    if is_too_deep(event.event_data):
-        raise UnreadableRecord("event_data_too_deep")
     return event
 
 
 def _read_quarantined(record: LogRecord) -> QuarantineRow:
-    _check_type(record, QUARANTINE_TYPE)
+    if _named_type(record) not in {None, _QUARANTINED}:
+        raise UnreadableRecord("record_type_unknown")
     element = decode_quarantined(record.value)
-    _check_key(record, element.submission_id)
+    _check_key(record, submission_key(element.submission_id))
     return _from_gateway(record, element)
 
 
-def _check_type(record: LogRecord, *expected: str) -> str | None:
-    """Give the type that the headers name, None where they name none."""
-    found = None
-    for name, value in record.headers:
-        if name == _CE_TYPE:
-            found = value.decode("latin-1")
-            if found not in expected:
-                raise UnreadableRecord("record_type_unknown")
-    return found
+def _named_type(record: LogRecord) -> tuple[str, bytes] | None:
+    return next((header for header in record.headers if header[0] == _CE_TYPE), None)
 
 
-def _check_key(record: LogRecord, submission_id: int) -> None:
+def _check_key(record: LogRecord, expected: bytes) -> None:
     # A submission in two partitions would lose its order and its one writer.
-    if record.key != submission_key(submission_id):
+    if record.key != expected:
         raise UnreadableRecord("record_key_mismatch")
 
 
