@@ -9,6 +9,7 @@ import asyncpg
 from quizstream.runtime.postgres import Connection, load_statements
 
 MONTHS_AHEAD: Final = 12
+RETIRED: Final = "_retired"  # behind the name of a month's partition that retention has begun to drop
 
 _SQL: Final = load_statements("quizstream.worker", "sql/months.sql")
 
@@ -85,5 +86,19 @@ async def _make_month(session: Connection, month: datetime) -> bool:
     except asyncpg.DuplicateTableError:
         return False
     except asyncpg.InvalidObjectDefinitionError:
-        return False  # the first partition covers this month
+        # The first partition covers this month, or its old one is only half detached.
+        return await _finish_detach(session, f"{name}{RETIRED}") and await _make_month(session, month)
+    return True
+
+
+async def _finish_detach(session: Connection, name: str) -> bool:
+    """Tell whether a partition that hung between the two steps of its detach is out of the way now."""
+    if not await session.fetchval(_SQL["detach_pending"], name):
+        return False
+    try:
+        await session.execute(f"ALTER TABLE quiz_submission_events DETACH PARTITION {name} FINALIZE")
+    except asyncpg.LockNotAvailableError:
+        return False  # somebody has been reading it since before: events must not wait for that
+    except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
+        pass  # whoever began it has just finished it
     return True
