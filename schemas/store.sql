@@ -127,7 +127,25 @@ EXCEPTION
     WHEN duplicate_table OR unique_violation THEN
         RETURN false; -- somebody else was quicker, or an operator has detached it
     WHEN invalid_object_definition THEN
-        RETURN false; -- another partition covers this month
+        -- The first partition covers this month, or its old one hangs between the two steps of its detach.
+        IF NOT EXISTS (
+            SELECT FROM pg_inherits
+            WHERE inhparent = 'quiz_submission_events'::regclass
+                AND inhrelid = to_regclass(partition || '_retired') AND inhdetachpending
+        ) THEN
+            RETURN false;
+        END IF;
+        BEGIN
+            EXECUTE format(
+                'ALTER TABLE quiz_submission_events DETACH PARTITION %I FINALIZE', partition || '_retired'
+            );
+        EXCEPTION
+            WHEN lock_not_available THEN
+                RETURN false; -- somebody has been reading it since before: events must not wait for that
+            WHEN undefined_table OR object_not_in_prerequisite_state THEN
+                NULL; -- whoever began it has just finished it
+        END;
+        RETURN make_month(first_day);
 END
 $function$;
 

@@ -49,9 +49,13 @@ class Copies(NamedTuple):
 
 @dataclass(repr=False)  # thousands of requests, which pytest would write into every traceback
 class Ledger:
-    """All requests in the order in which they were sent."""
+    """All requests in the order in which they were sent.
+
+    `moved`: submissions that went on in another partition, of which no order is promised.
+    """
 
     requests: list[Request] = field(default_factory=list)
+    moved: set[int] = field(default_factory=set)
 
     def send(self, elements: Sequence[Element], attempt: int | None, *, must_be_refused: bool = False) -> Request:
         """Take note of a request before it is sent."""

@@ -28,6 +28,7 @@ class Mutant(NamedTuple):
 STORE = "worker/store.py"
 KEY = "next_id(event.event_type, sent, event.event_data)"
 RESOURCE = "identify(origin.resource, events,"
+LATE = 'self.done.set_exception(TryLater("log_unavailable", late))'
 ENDING = "await self._end_holders(session.get_server_pid())"
 FENCE = "fenced.get(part.partition, _NOWHERE).next_offset == part.first_offset"
 
@@ -75,6 +76,36 @@ MUTANTS = (
         [Edit("gateway/publish.py", "await delivery.done\n", "pass\n")],
     ),
     Mutant(
+        "no deadline",
+        "kill_broker",
+        "no 503 in the outage",
+        [Edit("gateway/lane.py", LATE, "pass")],
+    ),
+    Mutant(
+        "events of a request in another order",
+        "repeat",
+        "out of order",
+        [Edit("gateway/encode.py", RESOURCE, "identify(origin.resource, events[::-1],")],
+    ),
+    Mutant(
+        "what cannot be read is passed over",
+        "repeat",
+        "lost",
+        [Edit(STORE, "[*_already_quarantined(parts), *inserted.refused]", "[*inserted.refused]")],
+    ),
+    Mutant(
+        "a refused value is waited for",
+        "poison",
+        "no new row|behind",
+        [
+            Edit(
+                "worker/flush.py",
+                'if found == "refused":\n            return True',
+                'if found == "refused":\n            await self._wait(found, trouble)\n            return False',
+            )
+        ],
+    ),
+    Mutant(
         "seek left out",
         "crash_worker",
         "not so|no new row|behind",
@@ -115,13 +146,25 @@ MUTANTS = (
 )
 
 
+def broken(mutant: Mutant) -> dict[str, str]:
+    """The files that a mutant changes, with their new text.
+
+    Raises:
+        AssertionError: the code has changed, so must the mutant.
+
+    """
+    texts: dict[str, str] = {}
+    for file, old, new in mutant.edits:
+        text = texts.get(file) or (SERVICES / "quizstream" / file).read_text("utf-8")
+        assert text.count(old) == 1, f"{mutant.name}: the code has changed, so must the mutant: {file}, {old!r}"
+        texts[file] = text.replace(old, new)
+    return texts
+
+
 def bred(mutant: Mutant, directory: Path) -> Path:
     """Copy the product and break it; gives what has to be on PYTHONPATH."""
     copy = directory / "services"
     shutil.copytree(SERVICES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, old, new in mutant.edits:
-        path = copy / "quizstream" / file
-        text = path.read_text("utf-8")
-        assert text.count(old) == 1, f"{mutant.name}: the code has changed, so must the mutant: {file}, {old!r}"
-        path.write_text(text.replace(old, new), "utf-8")
+    for file, text in broken(mutant).items():
+        (copy / "quizstream" / file).write_text(text, "utf-8")
     return copy

@@ -48,14 +48,14 @@ async def seen(deployment: Deployment, client: aiohttp.ClientSession) -> Seen:
         stored = await positions(session)
     finally:
         await session.close()
-    published, ends = await read_topics(deployment)
+    published, logs = await read_topics(deployment)
     return Seen(
         deployment.topic,
         table,
         quarantined,
         published,
         await _answers(deployment, client, table),
-        {key: Position(stored.get(key, 0), end) for key, end in ends.items()},
+        {key: Position(stored.get(key, 0), end, begin) for key, (begin, end) in logs.items()},
     )
 
 
@@ -84,8 +84,10 @@ def _content_of_record(submission: int | None, raw: str) -> Content:
     return Content(submission, members["event_type"], members["client_timestamp"], tail[:-1])
 
 
-async def read_topics(deployment: Deployment) -> tuple[Sequence[Published], Mapping[tuple[str, int], int]]:
-    """Every record of both topics from the start, and the ends of their logs."""
+async def read_topics(
+    deployment: Deployment,
+) -> tuple[Sequence[Published], Mapping[tuple[str, int], tuple[int, int]]]:
+    """Every record of both topics from the start, and where their logs begin and end."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=deployment.stage.bootstrap_servers,
         group_id=f"analytics-{uuid.uuid4().hex}",
@@ -98,6 +100,7 @@ async def read_topics(deployment: Deployment) -> tuple[Sequence[Published], Mapp
         topics = (deployment.topic, f"{deployment.topic}.quarantine")
         partitions = [TopicPartition(topic, number) for topic in topics for number in range(deployment.partitions)]
         consumer.assign(partitions)
+        begins: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
         ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
         published: list[Published] = []
         async with asyncio.timeout(scaled(60)):
@@ -107,7 +110,7 @@ async def read_topics(deployment: Deployment) -> tuple[Sequence[Published], Mapp
                         Published(one.topic, one.partition, one.offset, one.key.decode(), _header(one.headers, "ce_id"))
                         for one in records
                     ]
-        return published, {(key.topic, key.partition): end for key, end in ends.items()}
+        return published, {(key.topic, key.partition): (begins[key], end) for key, end in ends.items()}
     finally:
         await consumer.stop()
 

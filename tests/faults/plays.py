@@ -86,11 +86,11 @@ async def poison(scenario: Scenario) -> None:
     await producer.start()
     try:
         for burst in (1, 1, 3, 40, 1):  # at the start, in the middle and at the end of what the worker finds
-            await _poison(scenario, producer, burst)
+            await publish_poison(scenario, producer, burst)
             await scenario.acked(100)
         await scenario.deployment.worker.start()
         for burst in (1, 7, 120):
-            await _poison(scenario, producer, burst)
+            await publish_poison(scenario, producer, burst)
             await scenario.acked(100)
     finally:
         await producer.stop()
@@ -151,7 +151,8 @@ PLAYS: Mapping[str, Callable[[Scenario], Awaitable[None]]] = {
 }
 
 
-async def _poison(scenario: Scenario, producer: AIOKafkaProducer, count: int) -> None:
+async def publish_poison(scenario: Scenario, producer: AIOKafkaProducer, count: int) -> None:
+    """Publish so many records that cannot be stored."""
     for _ in range(count):
         number = len(scenario.ledger.requests)
         element, value = (_undecodable, _of_another_schema, _refused_by_the_server)[number % 3](number)

@@ -1,11 +1,22 @@
 """Kafka killed, paused and cut off while students post."""
 
 import asyncio
+import json
+from pathlib import Path
 
+import asyncpg
 import pytest
 from tests.faults import plays
+from tests.faults.ledger import Content, Element
 from tests.faults.load import Habits
+from tests.faults.observe import log_ends, positions, rows
+from tests.faults.operating import delete_group, delete_records, gain_partitions, log_begin, page, red, set_topic
 from tests.faults.scenario import Scenario
+from tests.faults.services import Deployment
+from tests.waiting import eventually, scaled
+
+from quizstream.contracts.partitions import partition_of
+from quizstream.contracts.topics import MAX_MESSAGE_BYTES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
@@ -73,3 +84,203 @@ async def test_a_bad_link_to_the_broker_is_survived(scenario: Scenario, name: st
         await scenario.acked(100)
     await scenario.healed()
     await scenario.finish()
+
+
+@pytest.mark.faults(broken="both topics gain partitions under load, then the gateway is told to use them")
+async def test_a_topic_that_gains_partitions_loses_and_doubles_nothing(scenario: Scenario) -> None:
+    deployment = scenario.deployment
+    await scenario.start()
+    before, more = deployment.partitions, deployment.partitions + 3
+    scenario.begin_load(Habits(students=16, events_each=300, loses_the_answer=0.1))
+    await scenario.acked(200)
+    await gain_partitions(deployment, more)
+    scenario.did(f"{more} partitions instead of {before}")
+    await scenario.acked(200)
+    await scenario.healed()
+    deployment.gateway.environment = {**deployment.gateway.environment, "QUIZSTREAM_PARTITIONS": str(more)}
+    await deployment.gateway.terminate()
+    scenario.ledger.moved |= {one for one in range(1, 17) if partition_of(one, before) != partition_of(one, more)}
+    await deployment.gateway.spawn()
+    scenario.did("the gateway uses all of them")
+    scenario.begin_load(LONG)  # these were quiet at the time: their order counts
+    await scenario.acked(500)
+    await scenario.healed(everywhere=True)
+    stored = await _positions(deployment)
+    assert any(stored.get((deployment.topic, number)) for number in range(before, more)), "the new ones are not used"
+    await scenario.finish()
+
+
+@pytest.mark.faults(broken="offsets of the consumer group deleted, while no worker runs")
+async def test_without_the_offsets_of_the_group_the_store_says_where_to_go_on(scenario: Scenario) -> None:
+    deployment = scenario.deployment
+    await scenario.start()
+    scenario.begin_load(LONG)
+    await scenario.acked(300)
+    await scenario.healed()
+    await deployment.worker.terminate()
+    await scenario.acked(200)
+    await delete_group(deployment, f"{deployment.topic}-worker")
+    scenario.did("the group is forgotten")
+    await deployment.worker.spawn()
+    await scenario.healed(everywhere=True)
+    await scenario.finish()
+
+
+@pytest.mark.parametrize("how", ["ended", "cut off"])
+@pytest.mark.faults(
+    broken="records deleted that are not stored yet, while the worker is ended or cut off",
+    settings={"QUIZSTREAM_REJOIN_AFTER_SECONDS": "5"},  # a client that was cut off may stand still
+)
+async def test_a_log_that_lost_records_stops_its_partition_loudly_and_no_other(scenario: Scenario, how: str) -> None:
+    deployment, worker = scenario.deployment, scenario.deployment.worker
+    await scenario.start()
+    scenario.begin_load(LONG)
+    await scenario.acked(300)
+    await scenario.healed(everywhere=True)
+    if how == "ended":
+        await worker.terminate()
+    else:
+        deployment.stage.links["worker-kafka"].cut()
+    await scenario.acked(400)
+    await scenario.until_posted()
+    victim = scenario.chance.randrange(deployment.partitions)
+    expected, lost = await _delete_unstored(scenario, victim)
+    scenario.did(f"{lost} records of partition {victim} deleted")
+    deployment.stage.links["worker-kafka"].heal()
+    if not worker.is_running:
+        await worker.spawn()
+    scenario.begin_load(LONG)
+    await red(scenario, worker, "partitions")
+    assert f"the store expects record {expected}" in worker.log.read_text()
+    before = await _positions(deployment)
+    await scenario.acked(500)
+    await eventually(lambda: _all_moved_on_but(deployment, before, (deployment.topic, victim)), 30)
+    await worker.terminate()
+    await _skip(deployment, victim)
+    scenario.note("the operator has decided: what was deleted is lost")
+    await worker.start()
+    await scenario.healed(everywhere=True)
+    await scenario.finish()
+
+
+@pytest.mark.faults(broken="the broker's memory of producers set back, twice: it expects other sequence numbers")
+async def test_a_broker_that_forgot_its_producers_is_published_to_again(scenario: Scenario) -> None:
+    deployment, broker = scenario.deployment, scenario.deployment.stage.kafka
+    await scenario.start()
+    scenario.begin_load(LONG)
+    await scenario.acked(100)
+    for _ in range(2):
+        await broker.stop()
+        older = _snapshots(deployment)
+        kept = {path.parent: path.read_bytes() for path in older}
+        await broker.start()
+        await scenario.healed(seconds=20)
+        await scenario.acked(300)
+        await broker.stop()
+        for path in _snapshots(deployment):
+            path.write_bytes(kept[path.parent])
+        scenario.did("producers forgotten")
+        await broker.start()
+        await scenario.healed(seconds=20, everywhere=True)
+    assert "OutOfOrderSequenceNumber" in deployment.gateway.log.read_text(), "the broker took all as in order"
+    await scenario.finish()
+
+
+@pytest.mark.faults(broken="the topic's max.message.bytes lowered to 60,000 under load; one event is larger")
+async def test_a_record_that_the_broker_refuses_is_answered_503_and_blocks_nobody(scenario: Scenario) -> None:
+    deployment = scenario.deployment
+    await scenario.start()
+    scenario.begin_load(Habits(students=4, events_each=20_000, largest_batch=4))
+    await scenario.acked(100)
+    await set_topic(deployment, {"max.message.bytes": "60000"})
+    scenario.did("the broker takes no more than 60,000 bytes")
+    tall, neighbour = page(scenario, 1_001), page(scenario, 1_001)
+    text = json.dumps("x" * 200_000)
+    large = Element(Content(1_001, "page_blurred", "2026-11-01T00:00:00.000Z", text))
+    for number in range(5):
+        refused = await tall.post([large])
+        assert refused.status == 503
+        await neighbour.deliver(_small(1_001, number))
+        await scenario.acked(50)
+    assert tall.worst_answer_seconds < scaled(6)
+    await scenario.healed()
+    await set_topic(deployment, {"max.message.bytes": str(MAX_MESSAGE_BYTES)})
+    scenario.note("the broker takes what it took before")
+    await tall.deliver([large])
+    await scenario.healed()
+    await scenario.finish()
+
+
+def _small(submission: int, number: int) -> list[Element]:
+    stamp = f"2026-11-01T00:00:0{number}.000Z"
+    return [Element(Content(submission, "page_focused", stamp, f'{{"marker":"small-{number}"}}'))]
+
+
+async def _positions(deployment: Deployment) -> dict[tuple[str, int], int]:
+    session = await asyncpg.connect(deployment.database_url)
+    try:
+        return await positions(session)
+    finally:
+        await session.close()
+
+
+async def _delete_unstored(scenario: Scenario, victim: int) -> tuple[int, int]:
+    """Delete the whole log of a partition; give where the store stands, and how many records it has not stored.
+
+    What was deleted is nobody's promise any more: the ledger may miss it.
+    """
+    deployment, key = scenario.deployment, (scenario.deployment.topic, victim)
+
+    async def at_rest() -> bool:
+        first = await _positions(deployment)
+        await asyncio.sleep(1)  # longer than a flush
+        return first == await _positions(deployment)
+
+    await eventually(at_rest, 30)
+    expected, end = (await _positions(deployment))[key], (await log_ends(deployment))[key]
+    assert expected < end
+    session = await asyncpg.connect(deployment.database_url)
+    try:
+        stored = {row.content for row in await rows(session)}
+    finally:
+        await session.close()
+    for request in scenario.ledger.requests:
+        if request.outcome == "acked" and any(
+            one.content.event_type
+            and one.content not in stored
+            and partition_of(one.content.submission, deployment.partitions) == victim
+            for one in request.elements
+        ):
+            request.outcome = "unknown"
+    await delete_records(deployment, victim, end)
+    return expected, end - expected
+
+
+async def _all_moved_on_but(
+    deployment: Deployment, before: dict[tuple[str, int], int], stopped: tuple[str, int]
+) -> bool:
+    now = await _positions(deployment)
+    assert now[stopped] == before[stopped], "records were skipped"
+    return all(now[key] > stood for key, stood in before.items() if key[0] == stopped[0] and key != stopped)
+
+
+async def _skip(deployment: Deployment, victim: int) -> None:
+    """As an operator who has decided: the partition goes on where its log begins now."""
+    begins = await log_begin(deployment, victim)
+    session = await asyncpg.connect(deployment.database_url)
+    try:
+        await session.execute(
+            "UPDATE topic_offsets SET next_offset = $3, last_appended_at_ms = NULL WHERE (topic, partition) = ($1, $2)",
+            deployment.topic,
+            victim,
+            begins,
+        )
+    finally:
+        await session.close()
+
+
+def _snapshots(deployment: Deployment) -> list[Path]:
+    """What a stopped broker keeps of producers, for each partition of the topic of events: the newest file."""
+    logs = deployment.stage.data / "kafka" / "log"
+    found = [sorted(folder.glob("*.snapshot")) for folder in logs.glob(f"{deployment.topic}-[0-9]*")]
+    return [files[-1] for files in found if files]

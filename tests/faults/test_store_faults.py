@@ -2,21 +2,34 @@
 
 import asyncio
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.acceptance.system import path_of
 from tests.faults import observe, plays
-from tests.faults.load import Habits
+from tests.faults.load import Habits, reading_headers
+from tests.faults.operating import red
 from tests.faults.scenario import Scenario, execute
 from tests.faults.verdict import Row
-from tests.waiting import scaled
+from tests.waiting import eventually, scaled
 
 from quizstream.local.packages import POSTGRES_BINARIES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
 LONG = Habits(events_each=20_000)
+END_OURS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE application_name LIKE 'quizstream-%' AND datname = current_database()
+"""
+CANCEL_STATEMENTS = """
+SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity
+WHERE application_name = 'quizstream-worker' AND state = 'active'
+"""
+STORING_WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'quiz_submission_events'::regclass"
 
 
 @pytest.mark.gate
@@ -162,3 +175,74 @@ async def _rows(database_url: str) -> list[Row]:
 async def _tool(name: str, *arguments: str) -> None:
     process = await asyncio.create_subprocess_exec(POSTGRES_BINARIES / name, *arguments)
     assert await asyncio.wait_for(process.wait(), scaled(60)) == 0
+
+
+@pytest.mark.faults(broken="every connection of the server taken by others, for more than 10 s")
+async def test_a_server_without_a_free_connection_is_waited_for(scenario: Scenario) -> None:
+    deployment = scenario.deployment
+    await scenario.start()
+    await deployment.reader.until_ready()
+    scenario.begin_load(LONG)
+    await scenario.acked(200)
+    async with _crowded(deployment.database_url):
+        scenario.did("no connection is free")
+        await red(scenario, deployment.worker, "postgresql")
+        await red(scenario, deployment.reader, "postgresql")
+        async with scenario.client.get(deployment.reader.url + path_of(1), headers=reading_headers()) as answer:
+            assert answer.status == 503
+        await scenario.acked(200)  # posting goes on
+    await scenario.healed()
+    await deployment.reader.until_ready()
+    await deployment.worker.until_ready()
+    await scenario.finish()
+
+
+@pytest.mark.faults(broken="14 deadlocks in a row inside COPY, then 30 statements cancelled as by a time-out")
+async def test_deadlocks_and_time_outs_are_no_fault_of_an_event(scenario: Scenario) -> None:
+    await scenario.start()
+    scenario.begin_load(LONG)
+    await scenario.acked(200)
+    session = await asyncpg.connect(scenario.deployment.database_url)
+    try:
+        for _ in range(14):
+            await _deadlock(session)
+            scenario.did("deadlock")
+        assert scenario.deployment.worker.log.read_text().count("40P01") >= 12
+        await scenario.healed()
+        cancelled = 0
+        while cancelled < 30:
+            cancelled += await session.fetchval(CANCEL_STATEMENTS)
+            await asyncio.sleep(scenario.chance.uniform(0, 0.05))  # the pace of the fault
+        scenario.did("statements cancelled")
+    finally:
+        await session.close()
+    await scenario.healed()
+    await scenario.finish()
+
+
+@asynccontextmanager
+async def _crowded(database_url: str) -> AsyncIterator[None]:
+    """Take every connection there is, those of our services as well."""
+    sessions = [await asyncpg.connect(database_url)]
+    try:
+        while await sessions[0].fetchval(END_OURS):
+            with suppress(asyncpg.TooManyConnectionsError):
+                while True:
+                    sessions.append(await asyncpg.connect(database_url))
+        yield
+    finally:
+        for session in sessions:
+            session.terminate()
+
+
+async def _deadlock(session: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Hold what the worker wants next, and want what it holds; the server ends the worker's wait, not ours."""
+
+    async def waits() -> bool:
+        return bool(await session.fetchval(STORING_WAITS))
+
+    await session.execute("SET deadlock_timeout = '60s'")
+    async with session.transaction():
+        await session.execute("LOCK TABLE quiz_submission_events IN SHARE MODE")
+        await eventually(waits)
+        await session.execute("SELECT FROM topic_offsets FOR UPDATE")

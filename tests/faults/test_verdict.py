@@ -121,6 +121,18 @@ def test_every_damage_is_a_difference(damage: Callable[[Seen], Seen], word: str)
     assert any(difference.startswith(word) for difference in differences), differences
 
 
+def test_what_was_stored_before_its_record_was_deleted_is_sound_and_what_was_not_is_lost() -> None:
+    shortened = replace(without_a_record(sound()), positions={(TOPIC, 0): Position(5, 5, 1)})
+    assert judge(ledger(), shortened).differences == []
+    assert judge(ledger(), without_row(shortened)).lost == 1
+
+
+def test_of_a_submission_that_went_on_in_another_partition_no_order_is_promised() -> None:
+    moved = ledger()
+    moved.moved.add(7)
+    assert judge(moved, with_rows_swapped(sound())).out_of_order == 0
+
+
 def test_a_sound_request_must_not_be_refused() -> None:
     refused = ledger()
     request = refused.send([Element(content(9))], 1)

@@ -59,10 +59,11 @@ class Shown(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a partition stands in the store, and where its log ends."""
+    """Where a partition stands in the store, and where its log ends and begins."""
 
     stored: int
     end: int
+    begin: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def judge(ledger: Ledger, seen: Seen) -> Verdict:
         *_refused_without_reason(ledger),
         *_invented(ledger, seen),
         *_misfiled(ledger, seen),
-        *_against_the_log(seen),
+        *_against_the_log(ledger, seen),
         *_answers(seen),
         *_positions(seen),
     ]
@@ -134,7 +135,7 @@ def _disordered(ledger: Ledger, seen: Seen) -> Iterator[str]:
     latest: dict[int, int] = {}
     for element in ledger.in_order_sent():
         content = element.content
-        if not element.marked or content not in acked or content not in ids:
+        if not element.marked or content not in acked or content not in ids or content.submission in ledger.moved:
             continue
         if ids[content] < latest.get(content.submission, 0):
             yield f"out of order: id {ids[content]} after {latest[content.submission]}, {content}"
@@ -173,9 +174,13 @@ def _misfiled(ledger: Ledger, seen: Seen) -> Iterator[str]:
             yield f"misfiled: attempt {row.attempt}, not {sorted(allowed[row.content])}, {row.content}"
 
 
-def _against_the_log(seen: Seen) -> Iterator[str]:
-    """The store is a function of the topic: each `ce_id` once, under the id of the record that brought it first."""
+def _against_the_log(ledger: Ledger, seen: Seen) -> Iterator[str]:
+    """The store is a function of the topic: each `ce_id` once, under the id of the record that brought it first.
+
+    Of what was stored before its record was deleted there is nothing to compare.
+    """
     stored = {(str(row.content.submission), row.event_id): row.id for row in seen.rows}
+    incomparable = {key for key, row_id in stored.items() if int(key[0]) in ledger.moved or _is_deleted(seen, row_id)}
     refused = {one.quarantine_id for one in seen.quarantined}
     placed = {(one.topic, one.partition, one.offset) for one in seen.quarantined}
     first: dict[tuple[str, str], int] = {}
@@ -185,10 +190,16 @@ def _against_the_log(seen: Seen) -> Iterator[str]:
         elif record.topic != seen.topic and record.ce_id not in refused:
             yield f"not in quarantine: {record}"
     yield from (f"published, not stored: {key}" for key in first.keys() - stored.keys())
-    yield from (f"stored, not published: {key}" for key in stored.keys() - first.keys())
-    for key in first.keys() & stored.keys():
+    yield from (f"stored, not published: {key}" for key in stored.keys() - first.keys() - incomparable)
+    for key in (first.keys() & stored.keys()) - incomparable:
         if first[key] != stored[key]:
             yield f"another id than its record: {key} has {stored[key]}, not {first[key]}"
+
+
+def _is_deleted(seen: Seen, row_id: int) -> bool:
+    offset, partition = divmod(row_id, IDS_PER_OFFSET)
+    position = seen.positions.get((seen.topic, partition))
+    return position is not None and offset < position.begin
 
 
 def _answers(seen: Seen) -> Iterator[str]:
@@ -207,6 +218,6 @@ def _shown(row: Row) -> Shown:
 
 
 def _positions(seen: Seen) -> Iterable[str]:
-    for partition, (stored, end) in seen.positions.items():
-        if stored != end:
-            yield f"at rest {partition} stands at {stored}, and its log ends at {end}"
+    for partition, position in seen.positions.items():
+        if position.stored != position.end:
+            yield f"at rest {partition} stands at {position.stored}, and its log ends at {position.end}"

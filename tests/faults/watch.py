@@ -89,7 +89,9 @@ class Watch:
                 session = await asyncpg.connect(self.deployment.database_url, timeout=3)
                 try:
                     while True:
-                        self._compare(await asyncio.wait_for(positions(session), 10))
+                        async with asyncio.timeout(10):  # `wait_for` may swallow the cancellation of this task
+                            found = await positions(session)
+                        self._compare(found)
                         await asyncio.sleep(LOOK_EVERY_SECONDS / 5)
                 finally:
                     session.terminate()

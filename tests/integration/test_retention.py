@@ -15,7 +15,7 @@ from quizstream.contracts.metrics import PROCESS_METRICS, WORKER_METRICS
 from quizstream.runtime.lifecycle import Lifetime
 from quizstream.runtime.telemetry import Meters
 from quizstream.worker.app import writing
-from quizstream.worker.months import last_month, month_of, partition_name
+from quizstream.worker.months import last_month, make_months, month_of, partition_name
 from quizstream.worker.retention import Removed, hold, release, remove_expired
 from quizstream.worker.settings import WorkerSettings
 
@@ -255,3 +255,23 @@ async def test_months_left_end_at_the_first_gap(session: Session) -> None:
     assert await last_month(session, NOW) == month_of(NOW, 1)
     await session.execute(f"DROP TABLE {THIS_MONTH}")
     assert await last_month(session, NOW) is None
+
+
+async def test_a_month_that_is_half_detached_is_finished_with_and_made_anew(
+    database_url: str, session: Session
+) -> None:
+    await detaching(database_url)
+    assert await make_months(session, [month_of(NOW)]) == [THIS_MONTH]
+    await put(session, 1, NOW, SINCE)
+    assert set((await apply(database_url)).months) == set(EXPIRED)
+    assert await numbers(session) == [1]
+
+
+async def test_a_half_detached_month_that_somebody_reads_is_left_alone(database_url: str, session: Session) -> None:
+    await detaching(database_url)
+    reader = await asyncpg.connect(database_url)
+    async with reader.transaction():
+        await reader.execute(f"SELECT FROM {RETIRED} LIMIT 1")
+        await session.execute("SET lock_timeout = '300ms'")
+        assert await make_months(session, [month_of(NOW)]) == []
+    await reader.close()

@@ -304,3 +304,35 @@ async def test_after_a_commit_of_unknown_outcome_the_same_batch_changes_nothing(
     again = await store.write(batch)
     assert again.left_out == {TopicPartition(TOPIC, 0): 10}
     assert len(await rows_of(session)) == 10
+
+
+async def test_a_connection_that_could_not_be_made_ready_is_not_kept(
+    database_url: str, session: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """Without its temporary table it would fail at the first repetition, and ever after."""
+    event = stored_event()
+    async with opened(database_url) as before:
+        await before.write([part([event])])
+    store = Store(database_url)
+    await session.execute("ALTER TABLE quiz_submission_events RENAME TO elsewhere")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await store.ping()
+    await session.execute("ALTER TABLE elsewhere RENAME TO quiz_submission_events")
+    try:
+        written = await store.write([part([event], first_offset=1)])
+    finally:
+        await store.close()
+    assert (written.stored, written.repeated, written.merged) == (0, 1, True)
+
+
+async def test_a_column_that_a_later_version_has_added_gets_its_default_on_both_ways(
+    database_url: str, session: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await session.execute("ALTER TABLE quiz_submission_events ADD COLUMN campus text NOT NULL DEFAULT 'main'")
+    first, second = stored_event(), stored_event()
+    async with opened(database_url) as straight:
+        await straight.write([part([first])])
+    async with opened(database_url) as merging:
+        written = await merging.write([part([first, second], first_offset=1)])
+    assert (written.stored, written.merged) == (1, True)
+    assert [row["campus"] for row in await rows_of(session)] == ["main", "main"]

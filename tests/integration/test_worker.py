@@ -1,9 +1,10 @@
 """The worker's loop between a real Kafka and a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import asyncpg
 import pytest
@@ -23,8 +24,13 @@ from quizstream.contracts.topics import quarantine_topic
 from quizstream.runtime.lifecycle import StartRefused
 from quizstream.runtime.telemetry import Meters
 from quizstream.worker.app import Assembly
+from quizstream.worker.batch import TopicPartition
+from quizstream.worker.decode import LogRecord
+from quizstream.worker.log import Log
 from quizstream.worker.observe import Observer
 from quizstream.worker.settings import WorkerSettings
+
+PolledRecords: TypeAlias = Mapping[TopicPartition, list[LogRecord]]
 
 
 async def test_records_become_rows_in_the_order_of_the_log(
@@ -188,3 +194,26 @@ async def test_a_consumer_that_gets_nothing_although_the_log_has_more_is_replace
     assert [row["event_data"] for row in rows] == ["0", "1", "2", "3", "4"]
     assert meters.registry.get_sample_value("quizstream_consumers_replaced_total") == 1
     assert assembly._log._consumer is not consumer
+
+
+async def test_a_client_that_cancels_whoever_waits_for_it_is_replaced_and_nothing_ends(
+    settings: WorkerSettings, session: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka cancels those who wait for a connection that it gives up, when its link is cut."""
+    given_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    poll = Log.poll
+
+    async def poll_or_be_cancelled(self: Log, max_records: int, wait_seconds: float) -> PolledRecords:
+        if not given_up.cancelled():
+            given_up.cancel()
+            await given_up
+        return await poll(self, max_records, wait_seconds)
+
+    async with working(settings):
+        await publish(settings, records_of(1, 2))
+        await stored(session, 2)
+        monkeypatch.setattr(Log, "poll", poll_or_be_cancelled)
+        await publish(settings, records_of(1, 3, first=2))
+        rows = await stored(session, 5)
+    assert given_up.cancelled()
+    assert [row["event_data"] for row in rows] == ["0", "1", "2", "3", "4"]

@@ -118,6 +118,22 @@ async def test_while_a_missing_month_cannot_be_made_nothing_is_refused() -> None
     assert [isolate for _, isolate, _ in flushing.store.writes] == [False, False, True, True, True]
 
 
+async def test_a_month_that_cannot_be_made_for_long_is_waited_for_and_nothing_is_isolated() -> None:
+    tries = 3 * EQUAL_FAILURES
+    flushing = Flushing(
+        *[asyncpg.CheckViolationError("x") for _ in range(tries)],
+        months_fail=[asyncpg.LockNotAvailableError("x") for _ in range(tries)],
+    )
+    (written,) = await flushing.flush()
+    assert written.stored == 2_500
+
+
+async def test_deadlocks_are_no_fault_of_a_value_however_many_follow_one_another() -> None:
+    flushing = Flushing(*[asyncpg.DeadlockDetectedError("x") for _ in range(3 * EQUAL_FAILURES)])
+    (written,) = await flushing.flush()
+    assert written.stored == 2_500
+
+
 async def test_what_isolation_does_not_help_is_waited_out() -> None:
     refusal = asyncpg.InvalidTextRepresentationError
     flushing = Flushing(refusal("x"), refusal("x"), refusal("x"))

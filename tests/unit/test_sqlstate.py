@@ -32,7 +32,15 @@ def test_sqlstate_decides(sqlstate: str | None, constraint: str | None, expected
 
 @pytest.mark.parametrize(
     ("sqlstate", "expected"),
-    [("XX000", True), ("P0001", True), ("42P01", False), ("53100", False), ("25006", False), ("57P01", False)],
+    [
+        ("XX000", True),
+        ("P0001", True),
+        ("40P01", False),
+        ("42P01", False),
+        ("53100", False),
+        ("25006", False),
+        ("57P01", False),
+    ],
 )
 def test_what_no_value_can_cause_never_empties_a_batch_into_quarantine(sqlstate: str, *, expected: bool) -> None:
     assert may_be_a_value(sqlstate) is expected

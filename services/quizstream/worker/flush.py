@@ -108,9 +108,10 @@ class Flusher:
         self._failed(found)
         if found == "refused":
             return True
-        if found == "month_missing" and await self._months_made(batch):
-            return True  # what still has no month is refused by value
-        if trouble.repeats(sqlstate) and await self._answers():
+        if found == "month_missing":
+            if await self._months_made(batch):
+                return True  # what still has no month is refused by value
+        elif trouble.repeats(sqlstate) and await self._answers():
             trouble.suspect(sqlstate)
             return True
         await self._wait(found, trouble)

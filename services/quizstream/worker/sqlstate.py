@@ -22,6 +22,7 @@ _NEVER_A_VALUE: Final = frozenset(
         "25",  # invalid transaction state: a read-only server
         "28",  # invalid authorization
         "3D",  # the database is gone
+        "40",  # transaction rollback: a deadlock with another session
         "42",  # a table is missing, a right is missing
         "53",  # insufficient resources: disk full, too many connections
         "55",  # object not in prerequisite state

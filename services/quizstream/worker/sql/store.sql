@@ -51,8 +51,9 @@ FROM quiz_submission_events
 WHERE submission_id = ANY ($1::bigint[]) AND event_id = ANY ($2::uuid[])
 
 -- name: make_incoming
--- What the merge path copies into, once per connection.
-CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (LIKE quiz_submission_events) ON COMMIT DELETE ROWS
+-- What the merge path copies into, once per connection. With defaults: a later version may have added columns.
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming_events (LIKE quiz_submission_events INCLUDING DEFAULTS)
+ON COMMIT DELETE ROWS
 
 -- name: merge_incoming
 -- Stores those that are not stored yet.
