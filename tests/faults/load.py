@@ -1,6 +1,7 @@
 """Students: browsers that capture events, post them in batches, and send again what was not acknowledged."""
 
 import asyncio
+import io
 import json
 import random
 import time
@@ -225,7 +226,7 @@ class Student:
         try:
             async with self.client.post(
                 door.url + path_of(self.submission),
-                data=body_of(elements, self._attempt),
+                data=io.BytesIO(body_of(elements, self._attempt)),  # large bodies are sent piece by piece
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=patience),
             ) as answer:

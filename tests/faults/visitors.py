@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import gzip
+import json
 import math
 import random
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from tests.acceptance.system import path_of, token
 from tests.faults.links import Link
 from tests.faults.services import Service
+from tests.waiting import eventually
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -126,6 +128,46 @@ async def trickle(service: Service, first: bytes, piece: bytes, pause_seconds: f
         writer.transport.abort()
 
 
+Hog = Callable[[int, int], Awaitable["asyncio.Task[bytes]"]]
+"""Sends a body of so many bytes for a submission, but for its last byte; gives what is answered all the same."""
+
+
+@asynccontextmanager
+async def hogging(service: Service) -> AsyncIterator[Hog]:
+    """Keep what is sent in the memory of a gateway until the end of the body."""
+    writers: list[asyncio.StreamWriter] = []
+    answers: list[asyncio.Task[bytes]] = []
+
+    async def hog(submission: int, size_bytes: int) -> "asyncio.Task[bytes]":
+        reader, writer = await connected(service)
+        writers.append(writer)
+        fields = ("Content-Type: application/json", f"Content-Length: {size_bytes}", "")
+        with contextlib.suppress(OSError):
+            writer.write(head(submission, *fields) + (size_bytes - 1) * b" ")
+            await writer.drain()
+        answers.append(asyncio.create_task(reader.read()))
+        return answers[-1]
+
+    async with held(writers):
+        try:
+            yield hog
+        finally:
+            for answer in answers:
+                answer.cancel()
+            await asyncio.gather(*answers, return_exceptions=True)
+
+
+async def refusals(answers: Sequence["asyncio.Task[bytes]"], count: int) -> list[str]:
+    """Wait for so many answers; gives the codes of all there are, and none where a reset has overtaken it."""
+
+    async def there() -> bool:
+        return sum(answer.done() for answer in answers) >= count
+
+    await eventually(there, 20)
+    told = [answer.result() for answer in answers if answer.done() and not answer.exception()]
+    return [str(json.loads(one.partition(b"\r\n\r\n")[2])["errors"][0]["code"]) for one in told if one]
+
+
 async def exchange(service: Service, request: bytes, *, ends: bool = False) -> bytes:
     """Send a request, and the end of the connection after it if so told; gives the answer's first line."""
     reader, writer = await connected(service)
@@ -141,10 +183,15 @@ async def exchange(service: Service, request: bytes, *, ends: bool = False) -> b
         writer.transport.abort()
 
 
-def packed(coding: str, content: bytes) -> bytes:
+def chunked(submission: int) -> bytes:
+    """The head of a request whose body comes in chunks."""
+    return head(submission, "Transfer-Encoding: chunked", "Content-Type: application/json", "")
+
+
+def packed(coding: str, content: bytes, submission: int = VISITOR) -> bytes:
     """A request whose body is compressed, or says so."""
     fields = ("Content-Type: application/json", f"Content-Encoding: {coding}", f"Content-Length: {len(content)}", "")
-    return head(VISITOR, *fields) + content
+    return head(submission, *fields) + content
 
 
 def small_bodies() -> dict[str, bytes]:
