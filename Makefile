@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults soak check format lock clean
+.PHONY: help setup run test test-containers faults soak backlog check format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -35,9 +35,13 @@ test-containers: setup ## Run the integration and acceptance tests on testcontai
 faults: setup ## Break everything that can break, and write what was shown into tests/faults/README.md
 	QUIZSTREAM_FAULTS_REPORT=1 $(BIN)/pytest tests/faults -m "faults or not faults"
 
-soak: setup ## Break things by chance: MINUTES=10, SEED=n to repeat a schedule
-	QUIZSTREAM_SOAK_MINUTES=$(or $(MINUTES),10) QUIZSTREAM_FAULTS_SEED=$(SEED) \
-		$(BIN)/pytest tests/faults/test_everything_faults.py -m faults -k random
+soak: setup ## Break things by chance, and see memory stay flat: MINUTES=30, SEED=n to repeat a schedule
+	QUIZSTREAM_FAULTS_REPORT=1 QUIZSTREAM_SOAK_MINUTES=$(or $(MINUTES),30) QUIZSTREAM_FAULTS_SEED=$(SEED) \
+		$(BIN)/pytest tests/faults/test_long_runs.py -m faults -k flat
+
+backlog: setup ## Have a backlog drained while students go on: EVENTS=1000000
+	QUIZSTREAM_FAULTS_REPORT=1 QUIZSTREAM_BACKLOG_EVENTS=$(EVENTS) \
+		$(BIN)/pytest tests/faults/test_long_runs.py -m faults -k backlog
 
 check: setup ## Check format, lint, types and import rules only
 	$(BIN)/ruff check .

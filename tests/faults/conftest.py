@@ -1,6 +1,7 @@
 """Engines for the scenarios, a scenario per test, and the table of what was shown."""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +13,13 @@ from tests.faults.scenario import Scenario, played
 
 _SHOWN_LOG_CHARACTERS = 3000
 _SHOWN = pytest.StashKey[list[report.Shown]]()
+_PLAYED = pytest.StashKey[list[str]]()
+_TEST = re.compile(r"^async def (test_\w+)", re.MULTILINE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SHOWN] = []
+    config.stash[_PLAYED] = []
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -63,8 +67,9 @@ def _marked(request: pytest.FixtureRequest, name: str, default: Value) -> Value:
 
 
 def _note(request: pytest.FixtureRequest, playing: Scenario, logs: Path) -> None:
-    """Keep the figures for the table; where there are none, tell why with what failed."""
-    if not playing.figures:
+    """Keep the figures for the table; where there are none, or they show a fault, tell why with what failed."""
+    request.config.stash[_PLAYED].append(request.node.name)
+    if not playing.figures or playing.differences:
         request.node.add_report_section("teardown", "schedule", playing.tell())
         for log in sorted(logs.glob("*.log")):
             text = log.read_text("utf-8", "replace")[-_SHOWN_LOG_CHARACTERS:]
@@ -81,6 +86,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    shown = session.config.stash[_SHOWN]
-    if os.environ.get("QUIZSTREAM_FAULTS_REPORT") and shown:
-        report.write(Path(__file__).with_name("README.md"), shown)
+    shown, played = session.config.stash[_SHOWN], session.config.stash[_PLAYED]
+    if os.environ.get("QUIZSTREAM_FAULTS_REPORT") and played:
+        here = Path(__file__).parent
+        known = [name for file in here.glob("test_*.py") for name in _TEST.findall(file.read_text("utf-8"))]
+        report.write(here / "README.md", shown, played, known)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Outcome = Literal["acked", "refused", "unknown"]
+REPLAYED_AS = "found_again"  # the type that scenarios give to what they replay out of quarantine
 
 
 class Content(NamedTuple):
@@ -15,6 +16,13 @@ class Content(NamedTuple):
     event_type: str | None
     client_timestamp: str | None
     text: str
+
+
+def as_sent(content: Content) -> Content:
+    """The content of the element that became this event: another one where it was replayed out of quarantine."""
+    if content.event_type != REPLAYED_AS:
+        return content
+    return Content(content.submission, None, None, f'{{"event_data":{content.text}}}')
 
 
 class Element(NamedTuple):
@@ -31,13 +39,21 @@ class Element(NamedTuple):
 
 @dataclass
 class Request:
-    """A request on its way, or answered; `must_be_refused` where it is one that a sound system refuses."""
+    """A request on its way, or answered; `must_be_refused` where it is one that a sound system refuses.
+
+    `code` is that of the first error of the answer, `quarantined` what it says of unusable events, and `seconds` how
+    long it took.
+    """
 
     elements: Sequence[Element]
     attempt: int | None
     must_be_refused: bool = False
     outcome: Outcome = "unknown"
     status: int | None = None
+    retry_after: str | None = None
+    code: str = ""
+    quarantined: int = 0
+    seconds: float = 0.0
 
 
 class Copies(NamedTuple):

@@ -22,6 +22,7 @@ class Link:
     bytes_per_second: float | None = None
     _refusing: bool = False
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
+    _answering: asyncio.Event = field(default_factory=asyncio.Event)
     _silent: set[asyncio.StreamWriter] = field(default_factory=set)
     _open: set[asyncio.StreamWriter] = field(default_factory=set)
     _pipes: set["asyncio.Task[None]"] = field(default_factory=set)
@@ -29,6 +30,11 @@ class Link:
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing passes at all."""
+        return self._refusing or not self._flowing.is_set()
 
     def cut(self) -> None:
         """Reset what is open and refuse what comes, until `heal`."""
@@ -45,19 +51,28 @@ class Link:
         self._flowing.clear()
         self._silent = set(self._open)
 
+    def lose_answers(self) -> None:
+        """Let what is asked through and no answer to it, until `heal`."""
+        self._answering.clear()
+        self._silent = set(self._open)
+
     def heal(self) -> None:
         """End every fault. Connections that were half open are reset: the other side does not know them any more."""
         self._refusing = False
         self.delay_seconds, self.bytes_per_second = 0.0, None
+        if not self._answering.is_set():
+            self._silent = set(self._open)  # those that came meanwhile have lost answers, too
         for writer in list(self._silent & self._open):
             _reset(writer)
         self._silent = set()
         self._flowing.set()
+        self._answering.set()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Link"]:
         """Listen while the body runs."""
         self._flowing.set()
+        self._answering.set()
         server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -81,8 +96,11 @@ class Link:
         ends = {writer, there_writer}
         self._open |= ends
         both = [
-            asyncio.create_task(self._pipe(source, sink))
-            for source, sink in ((reader, there_writer), (there_reader, writer))
+            asyncio.create_task(self._pipe(source, sink, passing))
+            for source, sink, passing in (
+                (reader, there_writer, self._flowing),
+                (there_reader, writer, self._answering),
+            )
         ]
         self._pipes |= set(both)
         try:
@@ -96,9 +114,10 @@ class Link:
             for end in ends:
                 end.close()
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         with suppress(OSError):
             while chunk := await reader.read(_CHUNK_BYTES):
+                await passing.wait()
                 await self._hold_back(len(chunk))
                 writer.write(chunk)
                 await writer.drain()

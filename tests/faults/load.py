@@ -1,11 +1,14 @@
 """Students: browsers that capture events, post them in batches, and send again what was not acknowledged."""
 
 import asyncio
+import io
 import json
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import aiohttp
 from tests.acceptance.system import path_of, token
@@ -15,6 +18,7 @@ from tests.waiting import scaled
 from quizstream.contracts.access import GET_SCOPE, POST_SCOPE
 
 PATIENCE_SECONDS = 10.0
+ANSWERED_WITHIN_SECONDS = 5.0  # of the last byte of the body, which leaves at once: the bodies are small
 LARGEST_BACKLOG = 200
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=20)
 _WITHOUT_MARKER = 0.2
@@ -34,6 +38,21 @@ class Habits:
     merges: float = 0.3
     impatient: float = 0.02
     sends_nonsense: float = 0.01
+    padding: str = ""
+    token: str = ""
+
+
+class Door(Protocol):
+    """Where students post: a gateway, or what stands before one."""
+
+    @property
+    def url(self) -> str:
+        """The address of the API."""
+        ...
+
+    def untouched_since(self, began: float) -> bool:
+        """Whether it has to answer a request that began at that time of the monotonic clock."""
+        ...
 
 
 def written(content: Content) -> str:
@@ -56,6 +75,7 @@ class Composer:
 
     submission: int
     chance: random.Random
+    padding: str = ""  # what each answer holds beside
     _number: int = 0
     _last: Element | None = None
 
@@ -66,6 +86,10 @@ class Composer:
             elements += self._without_marker() if self.chance.random() < _WITHOUT_MARKER else [self._marked()]
         self._last = elements[-1]
         return elements
+
+    def marked(self, count: int) -> list[Element]:
+        """The next events, all sound and told apart by a marker."""
+        return [self._marked() for _ in range(count)]
 
     def unusable(self) -> Element:
         """An element without a type, as a broken page might send it."""
@@ -81,7 +105,8 @@ class Composer:
 
     def _marked(self) -> Element:
         marker = self._next_marker()
-        data = f'{{"marker": "{marker}",  "answer":{_ANSWERS[self._number % len(_ANSWERS)]}}}'
+        padding = f',"text":"{self.padding}"' if self.padding else ""
+        data = f'{{"marker": "{marker}",  "answer":{_ANSWERS[self._number % len(_ANSWERS)]}{padding}}}'
         kind = self.chance.choice(("page_blurred", "question_viewed", 'odd "type"\x01, \x02\n'))
         return Element(Content(self.submission, kind, self._stamp(), data))
 
@@ -118,29 +143,34 @@ class Composer:
 
 @dataclass
 class Student:
-    """One submission's page. Every other one names its attempt, and begins a second in the middle."""
+    """One submission's page. Every other one names its attempt, and begins a second in the middle.
+
+    `doors` may get more while the student posts; each request goes through one of them, as behind a proxy.
+    """
 
     submission: int
     habits: Habits
     ledger: Ledger
     client: aiohttp.ClientSession
-    url: str
+    doors: Sequence[Door]
     chance: random.Random
     worst_answer_seconds: float = 0.0
+    differences: list[str] = field(default_factory=list)
     _backlog: list[Element] = field(default_factory=list)
     _last_batch: list[Element] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._composer = Composer(self.submission, self.chance)
+        self.composer = Composer(self.submission, self.chance, self.habits.padding)
         self._attempt: int | None = 1 if self.submission % 2 else None
-        self._headers = {"Authorization": f"Bearer {token(POST_SCOPE)}", "Content-Type": "application/json"}
+        bearer = self.habits.token or token(POST_SCOPE)
+        self._headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
 
     async def take_quiz(self, stopping: asyncio.Event) -> None:
         """Send events until there are enough or the load is stopped, then what is left until it is taken."""
         captured = 0
         while captured < self.habits.events_each and not stopping.is_set():
             self._perhaps_begin_anew(captured)
-            fresh = self._composer.compose(self.chance.randint(1, self.habits.largest_batch))
+            fresh = self.composer.compose(self.chance.randint(1, self.habits.largest_batch))
             captured += len(fresh)
             self._backlog += fresh
             await self._deliver(stopping)
@@ -150,6 +180,10 @@ class Student:
             assert asyncio.get_running_loop().time() < deadline, "events were not taken for a minute after the faults"
             await self._send_backlog()
 
+    async def post(self, elements: Sequence[Element]) -> Request:
+        """Send these, once, and give what became of it."""
+        return await self._send(elements)
+
     def _perhaps_begin_anew(self, captured: int) -> None:
         """The second attempt; the page sends the tail of the first again under it."""
         if self._attempt == 1 and captured > self.habits.events_each / 2:
@@ -158,7 +192,7 @@ class Student:
 
     async def _deliver(self, stopping: asyncio.Event) -> None:
         if self.chance.random() < self.habits.sends_nonsense:
-            await self._send([self._composer.unusable()], must_be_refused=True)
+            await self._send([self.composer.unusable()], must_be_refused=True)
         while not await self._send_backlog():
             if self.chance.random() < self.habits.gives_up:
                 self._backlog = []
@@ -187,23 +221,44 @@ class Student:
         request = self.ledger.send(elements, self._attempt, must_be_refused=must_be_refused)
         hasty = self.chance.random() < self.habits.impatient
         patience = self.chance.uniform(0.001, 0.02) if hasty else scaled(PATIENCE_SECONDS)
-        began = asyncio.get_running_loop().time()
+        door = self.chance.choice(self.doors)
+        began = time.monotonic()
         try:
             async with self.client.post(
-                self.url + path_of(self.submission),
-                data=body_of(elements, self._attempt),
+                door.url + path_of(self.submission),
+                data=io.BytesIO(body_of(elements, self._attempt)),  # large bodies are sent piece by piece
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(total=patience),
             ) as answer:
-                request.status = answer.status
-        except (aiohttp.ClientError, TimeoutError, OSError):
+                request.status, request.retry_after = answer.status, answer.headers.get("Retry-After")
+                request.quarantined = int(answer.headers.get("Quiz-Events-Quarantined", 0))
+                request.code = _code(await answer.read())
+        except TimeoutError:
+            if not hasty and door.untouched_since(began):
+                self.differences.append(f"unanswered: nothing within {patience:g} s from {door.url}")
             return request
-        self.worst_answer_seconds = max(self.worst_answer_seconds, asyncio.get_running_loop().time() - began)
+        except (aiohttp.ClientError, OSError):
+            return request
+        request.seconds = time.monotonic() - began
+        self._judge(request, excused=not door.untouched_since(began))
         if request.status == 204:
             request.outcome = "acked"
-        elif 400 <= request.status < 500:
+        elif 400 <= (request.status or 0) < 500:
             request.outcome = "refused"
         return request
+
+    def _judge(self, request: Request, *, excused: bool) -> None:
+        """Hold an answer against what is promised of each; it may be late where its process was hit: `excused`."""
+        if request.status == 503 and not (request.retry_after or "").isdecimal():
+            self.differences.append("no Retry-After: a 503 that does not say when to come again")
+        if not excused:
+            self.worst_answer_seconds = max(self.worst_answer_seconds, request.seconds)
+            if request.seconds > scaled(ANSWERED_WITHIN_SECONDS):
+                self.differences.append(f"late: {request.status} after {request.seconds:.1f} s")
+
+
+def _code(body: bytes) -> str:
+    return str(json.loads(body)["errors"][0]["code"]) if body else ""
 
 
 def reading_headers() -> dict[str, str]:

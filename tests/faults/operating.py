@@ -14,7 +14,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 from aiokafka.protocol.admin import DeleteGroupsRequest
 from tests.faults.ledger import Element, Request
-from tests.faults.load import Composer, Habits, Student
+from tests.faults.load import Habits, Student
 from tests.faults.scenario import Scenario
 from tests.faults.services import Deployment, Service
 from tests.waiting import eventually
@@ -24,13 +24,8 @@ from tests.waiting import eventually
 class Page(Student):
     """A student whose every request is told."""
 
-    @property
-    def composer(self) -> Composer:
-        """Makes what is captured."""
-        return self._composer
-
     async def post(self, elements: Sequence[Element], attempt: int | None = None) -> Request:
-        """Send once, and note in the ledger what came of it."""
+        """Send once, as of an attempt, and note in the ledger what came of it."""
         self._attempt = attempt
         return await self._send(elements)
 
@@ -46,8 +41,7 @@ class Page(Student):
 def page(scenario: Scenario, submission: int) -> Page:
     """A page of a submission that no student of the load has."""
     habits = Habits(impatient=0.0, loses_the_answer=0.0)
-    url = scenario.deployment.gateway.url
-    return Page(submission, habits, scenario.ledger, scenario.client, url, scenario.chance)
+    return Page(submission, habits, scenario.ledger, scenario.client, [scenario.deployment.gateway], scenario.chance)
 
 
 async def asked(scenario: Scenario, service: Service, path: str) -> tuple[int, str]:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,16 @@ import asyncpg
 import psutil
 from tests.databases import unique, url_of
 from tests.faults.ledger import Ledger
-from tests.faults.load import Habits, Student
+from tests.faults.load import Door, Habits, Student
 from tests.faults.observe import log_ends, positions, seen
 from tests.faults.services import Deployment, Service, deployed
 from tests.faults.stage import Stage
-from tests.faults.verdict import Verdict, judge
+from tests.faults.verdict import Read, Verdict, judge
 from tests.faults.watch import Watch
 from tests.waiting import eventually
 
 _SHOWN_DIFFERENCES = 12
+_HABITS = Habits()
 
 
 class Broken(AssertionError):  # noqa: N818  a finding, not an error of the test
@@ -34,7 +35,7 @@ class Broken(AssertionError):  # noqa: N818  a finding, not an error of the test
 
 @dataclass(frozen=True)
 class Figures:
-    """What a scenario measured."""
+    """What a scenario measured; `settled` is how many events left quarantine."""
 
     events: int
     faults: int
@@ -43,6 +44,10 @@ class Figures:
     worst_answer_seconds: float
     peak_bytes: Mapping[str, int]
     seconds: float
+    kills: int = 0
+    invariants: str = ""
+    remarks: Sequence[str] = ()
+    settled: int = 0
 
 
 def chosen_seed() -> int:
@@ -65,17 +70,26 @@ class Scenario:
     first_row_seconds: float = 0.0
     figures: Figures | None = None
     differences: list[str] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # for people who watch the run
+    extra_differences: list[str] = field(default_factory=list)  # what a scenario has found by itself
     _students: list[Student] = field(default_factory=list)
     _posting: "list[asyncio.Task[None]]" = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self._load_client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     def did(self, what: str) -> None:
         """Note a fault in the schedule."""
         self.faults += 1
+        self.watch.fault_began()
         self.note(what)
+
+    def found(self, difference: str) -> None:
+        """Note a broken promise that neither watch nor verdict can see."""
+        self.extra_differences.append(difference)
 
     def note(self, what: str) -> None:
         """Note something in the schedule that is no fault."""
@@ -86,14 +100,19 @@ class Scenario:
         services = [one for one in self.deployment.services if workers or one.name != "worker"]
         await asyncio.gather(*(service.spawn() for service in services))
 
-    def begin_load(self, habits: Habits = Habits()) -> None:  # noqa: B008  a value that never changes
-        """Let the students begin."""
-        first = len(self._students) + 1
-        for submission in range(first, first + habits.students):
-            chance = random.Random(f"{self.seed}-{submission}")
-            student = Student(submission, habits, self.ledger, self.client, self.deployment.gateway.url, chance)
-            self._students.append(student)
+    def begin_load(self, habits: Habits = _HABITS, doors: Sequence[Door] = ()) -> None:
+        """Let so many more students begin; they post to the gateways, or to other doors."""
+        for _ in range(habits.students):
+            student = self.enrol(habits, doors)
             self._posting.append(asyncio.create_task(student.take_quiz(self._stopping)))
+
+    def enrol(self, habits: Habits = _HABITS, doors: Sequence[Door] = ()) -> Student:
+        """One more student, who posts what the scenario says."""
+        submission = len(self._students) + 1
+        chance = random.Random(f"{self.seed}-{submission}")
+        student = Student(submission, habits, self.ledger, self._load_client, doors or self.deployment.gateways, chance)
+        self._students.append(student)
+        return student
 
     async def acked(self, more: int) -> None:
         """Wait until so many more events are acknowledged; the load must last that long."""
@@ -118,11 +137,46 @@ class Scenario:
         await eventually(refused, 15)
         self.note("answered 503")
 
+    async def waiting(self, requests: int) -> None:
+        """Wait until so many new requests are on their way, and none of them answered."""
+        first = len(self.ledger.requests)
+
+        async def so() -> bool:
+            return sum(request.status is None for request in self.ledger.requests[first:]) >= requests
+
+        await eventually(so)
+
+    async def answered(self, status: int, code: str) -> None:
+        """Wait until a new request is answered like that."""
+        first = len(self.ledger.requests)
+
+        async def so() -> bool:
+            found = {(request.status, request.code) for request in self.ledger.requests[first:]}
+            assert (status, code) in found, f"no {status} {code} among {found}"
+            return True
+
+        await eventually(so, 15)
+
+    async def taken_from(self, submissions: Collection[int], seconds: float) -> None:
+        """Wait until new events of each of these are acknowledged."""
+        first = len(self.ledger.requests)
+
+        async def so() -> bool:
+            new = [request for request in self.ledger.requests[first:] if request.outcome == "acked"]
+            return set(submissions) <= {element.content.submission for request in new for element in request.elements}
+
+        await eventually(so, seconds)
+
     async def healed(self, seconds: float = 10.0, *, everywhere: bool = False) -> None:
         """From now on the store has to move on within 10 seconds, or each partition of it."""
         took = await (self.watch.new_rows_everywhere if everywhere else self.watch.first_new_row)(seconds)
         self.note(f"first row after {took:.2f} s")
         self.first_row_seconds = max(self.first_row_seconds, took)
+
+    async def red(self, **hops: str) -> None:
+        """Wait until exactly these processes are red, each for that hop (`worker_1="kafka"`), and no others."""
+        await self.watch.red({label.replace("_", "-"): {hop} for label, hop in hops.items()})
+        self.note(f"red: {hops}")
 
     async def until_stopped(self, service: Service) -> None:
         """Wait until a process has stopped itself at its crash point."""
@@ -155,6 +209,14 @@ class Scenario:
 
         await eventually(lag, seconds)
 
+    async def until_stored(self, records: int, seconds: float) -> None:
+        """Wait until the store has so many records."""
+
+        async def so() -> bool:
+            return self.watch.stored >= records
+
+        await eventually(so, seconds)
+
     async def finish(self) -> Figures:
         """End the load, wait for lag 0, and hold everything against the ledger.
 
@@ -166,9 +228,13 @@ class Scenario:
         await self.caught_up()
         if not self.deployment.reader.is_running:
             await self.deployment.reader.spawn()
-        await self.deployment.reader.until_ready()
-        verdict = judge(self.ledger, await seen(self.deployment, self.client))
-        self.differences = [*verdict.differences, *self.watch.differences]
+        await self.watch.green()
+        found = await seen(self.deployment, self.client, self.reads)
+        verdict = judge(self.ledger, found)
+        await self.stop_load()
+        await self.watch.descriptors_back()
+        late = [difference for student in self._students for difference in student.differences]
+        self.differences = [*verdict.differences, *self.watch.differences, *late, *self.extra_differences]
         self.figures = Figures(
             self.ledger.acked_events,
             self.faults,
@@ -177,16 +243,27 @@ class Scenario:
             max((student.worst_answer_seconds for student in self._students), default=0.0),
             dict(self.watch.peak_bytes),
             time.monotonic() - self.began,
+            sum(service.kills for service in self.deployment.services) + self.watch.engine_ends,
+            self._invariants(),
+            tuple(self.remarks),
+            len(found.settled),
         )
         if self.differences:
             raise Broken(self.tell())
+        if os.environ.get("QUIZSTREAM_FAULTS_TELL"):
+            print("\n".join(self.schedule))  # noqa: T201
         return self.figures
 
+    def _invariants(self) -> str:
+        """The numbers of those that were looked at; all are, unless nothing had to heal."""
+        return "1-9" if self.first_row_seconds else "1-7, 9"
+
     async def stop_load(self) -> None:
-        """Stop the students where they are."""
+        """Stop the students where they are, and close their connections."""
         for task in self._posting:
             task.cancel()
         await asyncio.gather(*self._posting, return_exceptions=True)
+        await self._load_client.close()
 
     def tell(self) -> str:
         """What one needs to find out why."""

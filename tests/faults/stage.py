@@ -3,11 +3,12 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 from tests.faults.links import Link
 
 from quizstream.local import kafka, ports, postgres
@@ -58,6 +59,19 @@ class Stage:
     def engines(self) -> Sequence[Engine]:
         return (*self.brokers, self.postgres)
 
+    def dead_hops(self, name: str) -> set[str]:
+        """The hops, by their names in `/readyz`, that a process cannot reach now: those of which one can be sure."""
+        dead = set()
+        if all(_is_stopped(broker) for broker in self.brokers) or self._is_cut(f"{name}-kafka"):
+            dead.add("kafka")
+        if not self.postgres.is_running or self._is_cut(f"{name}-postgres"):
+            dead.add("postgresql")
+        return dead
+
+    def _is_cut(self, name: str) -> bool:
+        link = self.links.get(name)
+        return link is not None and link.is_dead
+
     async def heal(self) -> None:
         """End all faults: links, paused engines, dead engines."""
         for link in self.links.values():
@@ -66,6 +80,14 @@ class Stage:
             engine.resume()
         dead = [engine for engine in self.engines if not engine.is_running]
         await asyncio.gather(*(engine.start(_RESTARTED_WITHIN_SECONDS) for engine in dead))
+
+
+def _is_stopped(engine: Engine) -> bool:
+    if not engine.is_running:
+        return True
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(engine.pid).status() == psutil.STATUS_STOPPED)
+    return True
 
 
 @asynccontextmanager

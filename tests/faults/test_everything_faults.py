@@ -1,12 +1,11 @@
 """All at once, and whatever chance brings."""
 
 import asyncio
-import os
-import time
 
 import pytest
 from tests.faults.load import Habits
-from tests.faults.mishaps import MISHAPS
+from tests.faults.mishaps import MISHAPS, REPLAY_CRASH_POINTS, by_chance, reader_killed, replayed
+from tests.faults.paging import reading
 from tests.faults.scenario import Scenario
 from tests.faults.services import Service
 
@@ -14,13 +13,13 @@ from quizstream.local.processes import Engine
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session")]
 
-_PAUSE_SECONDS = 3.0
+LONG = Habits(events_each=20_000)
 
 
 @pytest.mark.faults(broken="broker, server and all processes killed at once, started again in any order, twice")
 async def test_a_deployment_that_loses_its_power_comes_back_with_everything(scenario: Scenario) -> None:
     await scenario.start()
-    scenario.begin_load(Habits(events_each=20_000))
+    scenario.begin_load(LONG)
     deployment = scenario.deployment
     for _ in range(2):
         await scenario.acked(500)
@@ -38,18 +37,48 @@ async def test_a_deployment_that_loses_its_power_comes_back_with_everything(scen
     await scenario.finish()
 
 
-@pytest.mark.faults(broken="whatever chance brings, every 3 s")
+@pytest.mark.faults(broken="whatever chance brings, every 3 s; two gateways, three workers, pages read meanwhile")
 async def test_a_random_schedule_is_survived(scenario: Scenario) -> None:
-    """QUIZSTREAM_SOAK_MINUTES tells how long; one minute where nothing does."""
-    scenario.deployment.add_worker()
+    await by_chance(scenario, (*MISHAPS, reader_killed), 60)
+
+
+@pytest.mark.faults(broken="worker, reader and gateway killed in turn while somebody reads logs page by page")
+async def test_pages_of_a_growing_log_neither_repeat_nor_skip(scenario: Scenario) -> None:
     await scenario.start()
-    scenario.begin_load(Habits(events_each=10_000_000))
-    ends_at = time.monotonic() + 60 * float(os.environ.get("QUIZSTREAM_SOAK_MINUTES") or 1)
-    while time.monotonic() < ends_at:
-        await scenario.acked(100)
-        mishap = scenario.chance.choice(MISHAPS)
-        scenario.did(mishap.__name__.replace("_", " "))
-        await mishap(scenario)
-        await scenario.healed(seconds=20)
-        await asyncio.sleep(scenario.chance.uniform(0, _PAUSE_SECONDS))  # the pace of the schedule
+    habits = Habits(events_each=1_000_000)
+    scenario.begin_load(habits)
+    await scenario.acked(100)
+    async with reading(scenario, habits.students):
+        for service in 3 * scenario.deployment.services:
+            await scenario.acked(100)
+            await service.kill()
+            scenario.did(f"{service.label} killed")
+            await service.spawn()
+            await scenario.healed()
+    assert sum(read.whole and len(read.ids) > 100 for read in scenario.reads) >= 10
+    scenario.remarks.append(f"{len(scenario.reads)} logs read while they grew")
     await scenario.finish()
+
+
+@pytest.mark.faults(broken="a replay of the quarantine killed at its crash points, worker and gateway killed meanwhile")
+async def test_a_replay_that_is_killed_and_repeated_stores_everything_once(scenario: Scenario) -> None:
+    await scenario.start()
+    scenario.begin_load(LONG)
+    for point in REPLAY_CRASH_POINTS:
+        await scenario.acked(400)
+        await replayed(scenario, crash_at=point)
+        scenario.did(f"replay: crash at {point}")
+        both = asyncio.gather(replayed(scenario), replayed(scenario))
+        await scenario.deployment.worker.kill()
+        await scenario.deployment.gateway.kill()
+        scenario.did("worker and gateway killed while two replay")
+        await asyncio.gather(scenario.deployment.worker.spawn(), scenario.deployment.gateway.spawn())
+        await both
+        await scenario.healed()
+    await scenario.until_posted()
+    await scenario.caught_up()
+    await replayed(scenario)
+    scenario.did("replay of all that is left")
+    await scenario.caught_up()
+    figures = await scenario.finish()
+    assert figures.settled > 10

@@ -77,6 +77,31 @@ async def test_a_half_open_link_is_silent_and_its_connections_are_dead_afterward
     streams[1].close()
 
 
+async def test_answers_are_lost_and_not_questions_until_the_link_is_healed() -> None:
+    asked_for: list[bytes] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            asked_for.append(line)
+            writer.write(line)
+        writer.close()
+
+    server = await asyncio.start_server(listen, LOOPBACK, 0)
+    async with server, Link(server.sockets[0].getsockname()[1]).opened() as link:
+        link.lose_answers()
+        streams = await connected(link)  # it comes after the fault has begun
+        with pytest.raises(TimeoutError):
+            await asked(streams)
+        assert asked_for == [b"?\n"]
+        link.heal()
+        with pytest.raises(ConnectionResetError):
+            await streams[0].read()
+        again = await connected(link)
+        assert await asked(again) == b"?\n"
+        for _, writer in (streams, again):
+            writer.close()
+
+
 async def test_a_throttled_link_is_slow(link: Link) -> None:
     streams = await connected(link)
     link.bytes_per_second = 4

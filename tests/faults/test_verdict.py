@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.faults.ledger import Content, Element, Ledger
-from tests.faults.verdict import Position, Published, Quarantined, Row, Seen, Shown, judge
+from tests.faults.ledger import REPLAYED_AS, Content, Element, Ledger
+from tests.faults.verdict import Position, Published, Quarantined, Read, Row, Seen, Shown, judge
 
 TOPIC = "events"
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -100,6 +100,50 @@ def behind_the_log(seen: Seen) -> Seen:
     return replace(seen, positions={(TOPIC, 0): Position(4, 5)})
 
 
+def with_a_page_twice(seen: Seen) -> Seen:
+    ids = [one.id for one in seen.rows[:2]]
+    return replace(seen, reads=[Read(7, 1, seen.rows[3].id, [*ids, *ids], whole=False)])
+
+
+def with_a_page_left_out(seen: Seen) -> Seen:
+    return replace(seen, reads=[Read(7, 1, seen.rows[2].id, [seen.rows[0].id, seen.rows[2].id], whole=True)])
+
+
+def replayed(seen: Seen) -> Seen:
+    """What was in quarantine is a row now, under the id that it had there, at the end of the log."""
+    found = Content(7, REPLAYED_AS, None, "1")
+    record = Published(TOPIC, 0, 5, "7", BAD_ROW.quarantine_id)
+    late = Row(5 * 4096, 1, BAD_ROW.quarantine_id, NOW + timedelta(seconds=1), NOW, found)
+    return Seen(
+        TOPIC,
+        [*seen.rows, late],
+        [],
+        [*seen.published, record],
+        {(7, 1): [*seen.answers[7, 1], Shown(late.id, REPLAYED_AS, 1)]},
+        {(TOPIC, 0): Position(6, 6)},
+        frozenset({BAD_ROW.quarantine_id}),
+    )
+
+
+def settled_and_not_stored(seen: Seen) -> Seen:
+    return replace(seen, quarantined=[], settled=frozenset({BAD_ROW.quarantine_id}))
+
+
+def replayed_and_still_there(seen: Seen) -> Seen:
+    return replace(replayed(seen), quarantined=seen.quarantined)
+
+
+def test_what_was_replayed_is_stored_once_and_needs_no_place_in_the_order() -> None:
+    assert judge(ledger(), replayed(sound())).differences == []
+
+
+def test_pages_that_stopped_before_the_end_are_as_good_as_far_as_they_went() -> None:
+    seen = sound()
+    ids = [one.id for one in seen.rows]
+    reads = [Read(7, 1, ids[2], ids[:3], whole=True), Read(7, 1, ids[3], ids[:2], whole=False)]
+    assert judge(ledger(), replace(seen, reads=reads)).differences == []
+
+
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
@@ -114,6 +158,10 @@ def behind_the_log(seen: Seen) -> Seen:
         (with_another_id, "another id than its record"),
         (without_an_answer, "GET differs"),
         (behind_the_log, "at rest"),
+        (with_a_page_twice, "misread"),
+        (with_a_page_left_out, "misread"),
+        (settled_and_not_stored, "lost"),
+        (replayed_and_still_there, "doubled"),
     ],
 )
 def test_every_damage_is_a_difference(damage: Callable[[Seen], Seen], word: str) -> None:

@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from tests.faults.ledger import Content, Element, Ledger
+from tests.faults.ledger import Content, Element, Ledger, as_sent
 
 IDS_PER_OFFSET = 4096
 SHOWN_AHEAD = timedelta(minutes=5)
@@ -58,6 +58,16 @@ class Shown(NamedTuple):
     event_data: object
 
 
+class Read(NamedTuple):
+    """What somebody got who followed the pages of a log while it grew; not `whole`: who stopped before the end."""
+
+    submission: int
+    attempt: int
+    as_of: int
+    ids: Sequence[int]
+    whole: bool
+
+
 class Position(NamedTuple):
     """Where a partition stands in the store, and where its log ends and begins."""
 
@@ -68,7 +78,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Seen:
-    """All there is when the faults have healed. `topic` is the name of that of the events."""
+    """All there is when the faults have healed. `topic` is the name of that of the events.
+
+    `settled` are the ids of what left quarantine by a replay, `reads` what was read meanwhile.
+    """
 
     topic: str
     rows: Sequence[Row]
@@ -76,6 +89,8 @@ class Seen:
     published: Sequence[Published]
     answers: Mapping[tuple[int, int], Sequence[Shown]]
     positions: Mapping[tuple[str, int], Position]
+    settled: Collection[str] = frozenset()
+    reads: Sequence[Read] = ()
 
 
 class Verdict(NamedTuple):
@@ -100,13 +115,14 @@ def judge(ledger: Ledger, seen: Seen) -> Verdict:
         *_misfiled(ledger, seen),
         *_against_the_log(ledger, seen),
         *_answers(seen),
+        *_reads(seen),
         *_positions(seen),
     ]
     return Verdict(differences, len(lost), len(doubled), len(disordered))
 
 
 def _stored(seen: Seen) -> Counter[Content]:
-    return Counter([*(row.content for row in seen.rows), *(one.content for one in seen.quarantined)])
+    return Counter([*(as_sent(row.content) for row in seen.rows), *(one.content for one in seen.quarantined)])
 
 
 def _lost(ledger: Ledger, seen: Seen) -> Iterator[str]:
@@ -187,10 +203,12 @@ def _against_the_log(ledger: Ledger, seen: Seen) -> Iterator[str]:
     for record in sorted(seen.published, key=lambda one: one.offset):
         if record.topic == seen.topic and record.ce_id not in refused and record[:3] not in placed:
             first.setdefault((record.key, record.ce_id), record.offset * IDS_PER_OFFSET + record.partition)
-        elif record.topic != seen.topic and record.ce_id not in refused:
+        elif record.topic != seen.topic and record.ce_id not in refused and record.ce_id not in seen.settled:
             yield f"not in quarantine: {record}"
     yield from (f"published, not stored: {key}" for key in first.keys() - stored.keys())
     yield from (f"stored, not published: {key}" for key in stored.keys() - first.keys() - incomparable)
+    replayed = {event_id for _, event_id in stored}
+    yield from (f"lost: {one} has left quarantine and is not stored" for one in seen.settled if one not in replayed)
     for key in (first.keys() & stored.keys()) - incomparable:
         if first[key] != stored[key]:
             yield f"another id than its record: {key} has {stored[key]}, not {first[key]}"
@@ -202,13 +220,28 @@ def _is_deleted(seen: Seen, row_id: int) -> bool:
     return position is not None and offset < position.begin
 
 
+def _logs(seen: Seen) -> Mapping[tuple[int, int], Sequence[Row]]:
+    """The rows of each submission and attempt, in the order of answers."""
+    logs: dict[tuple[int, int], list[Row]] = {}
+    for row in sorted(seen.rows, key=lambda row: (row.created_at, row.id)):
+        logs.setdefault((row.content.submission, row.attempt), []).append(row)
+    return logs
+
+
+def _reads(seen: Seen) -> Iterator[str]:
+    """Pages of a growing log give it as it was at the first page: nothing twice, nothing left out."""
+    logs = _logs(seen)
+    for read in seen.reads:
+        then = [row.id for row in logs.get((read.submission, read.attempt), []) if row.id <= read.as_of]
+        if list(read.ids) != (then if read.whole else then[: len(read.ids)]):
+            yield f"misread: {len(read.ids)} of {len(then)} events, submission {read.submission}, as of {read.as_of}"
+
+
 def _answers(seen: Seen) -> Iterator[str]:
     """GET gives the table, in its order."""
-    logs: dict[tuple[int, int], list[Row]] = {}
-    for row in seen.rows:
-        logs.setdefault((row.content.submission, row.attempt), []).append(row)
+    logs = _logs(seen)
     for key in logs.keys() | seen.answers.keys():
-        expected = [_shown(row) for row in sorted(logs.get(key, []), key=lambda row: (row.created_at, row.id))]
+        expected = [_shown(row) for row in logs.get(key, [])]
         if list(seen.answers.get(key, [])) != expected:
             yield f"GET differs from the table: submission {key[0]}, attempt {key[1]}"
 

@@ -22,6 +22,7 @@ from quizstream.runtime.access import TokenInvalid, TokenVerifier, bearer_token,
 from quizstream.runtime.keys import (
     MAX_KEY_SET_BYTES,
     RETRY_SECONDS,
+    WAIT_FOR_KEYS_SECONDS,
     Key,
     KeyAddress,
     KeyFile,
@@ -68,12 +69,31 @@ class FakeSource:
         return self.keys
 
 
+class SilentSource(FakeSource):
+    """Keys behind an address that does not answer yet."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        super().__init__(keys)
+        self.answers = asyncio.Event()
+
+    async def read(self) -> Sequence[Key]:
+        keys = await super().read()
+        await self.answers.wait()
+        return keys
+
+
 class World:
     """A verifier with its clock and its keys."""
 
-    def __init__(self, *sources: KeySource, issuer: str | None = None, audience: str | None = None) -> None:
+    def __init__(
+        self,
+        *sources: KeySource,
+        issuer: str | None = None,
+        audience: str | None = None,
+        wait_seconds: float = WAIT_FOR_KEYS_SECONDS,
+    ) -> None:
         self.clock = HandClock()
-        self.keyring = Keyring(sources, clock=self.clock)
+        self.keyring = Keyring(sources, clock=self.clock, wait_seconds=wait_seconds)
         self.converted = 0
         self.verifier = TokenVerifier(self.keyring, self.convert, issuer=issuer, audience=audience, clock=self.clock)
 
@@ -315,6 +335,19 @@ async def test_tokens_at_the_same_time_share_one_reading() -> None:
     tokens = [signed(RSA, "RS256", kid="new", sub=str(number)) for number in range(5)]
     await asyncio.gather(*map(there.verify, tokens))
     assert source.readings == 2
+
+
+async def test_nobody_waits_for_a_source_that_does_not_answer_longer_than_an_answer_may_take() -> None:
+    source = SilentSource([rsa_key("new")])
+    there = World(source, wait_seconds=0.05)
+    token = signed(RSA, "RS256", kid="new")
+    for _ in range(2):
+        async with asyncio.timeout(1):
+            with pytest.raises(KeysUnavailable):
+                await there.verify(token)
+    source.answers.set()
+    assert await there.verify(token)
+    assert source.readings == 1
 
 
 async def test_known_keys_go_on_while_their_source_is_unreachable() -> None:

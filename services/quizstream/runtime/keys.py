@@ -36,6 +36,8 @@ FETCH_TIMEOUT_SECONDS: Final = 10.0
 URL_REFRESH_SECONDS: Final = 300.0
 FILE_REFRESH_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 30.0
+# An answer has 5 s in all. The reading goes on, for those who come later.
+WAIT_FOR_KEYS_SECONDS: Final = 2.5
 
 _PEM_BLOCK: Final = re.compile(rb"-----BEGIN (RSA )?PUBLIC KEY-----.+?-----END (?(1)RSA )PUBLIC KEY-----", re.DOTALL)
 
@@ -240,9 +242,16 @@ class _Shelf:
 class Keyring:
     """All keys, refreshed in the background. `generation` grows whenever they change."""
 
-    def __init__(self, sources: Sequence[KeySource], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        sources: Sequence[KeySource],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wait_seconds: float = WAIT_FOR_KEYS_SECONDS,
+    ) -> None:
         self._shelves = tuple(_Shelf(source) for source in sources)
         self._clock = clock
+        self._wait_seconds = wait_seconds
         self._refreshing: asyncio.Task[None] | None = None
         self.generation = 0
 
@@ -280,6 +289,10 @@ class Keyring:
         """Read the sources again because no known key fits a token; each at most every `RETRY_SECONDS`.
 
         Callers at the same time share one reading, which goes on when one of them leaves.
+
+        Raises:
+            KeysUnavailable: it lasts longer than a caller can wait.
+
         """
         if self._refreshing is None or self._refreshing.done():
             now = self._clock()
@@ -287,7 +300,10 @@ class Keyring:
             if not due:
                 return
             self._refreshing = asyncio.create_task(self._read(due), name="refresh keys")
-        await asyncio.shield(self._refreshing)
+        done, _ = await asyncio.wait((self._refreshing,), timeout=self._wait_seconds)
+        if not done:
+            raise KeysUnavailable
+        self._refreshing.result()
 
     async def keep_fresh(self) -> None:
         """Read the sources as they become due, until cancelled."""

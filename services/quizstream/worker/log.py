@@ -122,7 +122,8 @@ class Log(ConsumerRebalanceListener):
         if not offsets:
             return
         try:
-            await asyncio.wait_for(self._consumer.commit(offsets), timeout=5)
+            async with asyncio.timeout(5):  # `wait_for` of Python 3.11 may swallow the end of the loop
+                await self._consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.warning("group_commit_failed", error=type(error).__name__)
 

@@ -26,8 +26,10 @@ class WorkerSettings(ProcessSettings, KafkaSettings, PostgresSettings):
     holder_patience_seconds: float = Field(
         default=1.5, gt=0, le=60, description="After it, another worker that holds our partition's offset is cut off."
     )
+    # More than a rebalance takes: a session of 6 s and as much for all members to join. Each quarter of it is a look at
+    # log and store, but only while nothing is delivered.
     rejoin_after_seconds: float = Field(
-        default=60,
+        default=15,
         gt=0,
         le=3600,
         description="A consumer that gets nothing for so long, although the log has more, is replaced.",
