@@ -74,6 +74,7 @@ class Load:
         self._latencies, self._late = array("d"), array("d")
         self._watch = Watch({**order.watched, "load": [os.getpid()]})
         self._rate: float | None = None
+        self._short = False  # of free connections: what is late then is the server's doing
         self._began_at = self._ends_at = math.inf
 
     def run(self) -> Report:
@@ -111,17 +112,19 @@ class Load:
             while self._free:
                 self._send(_now())
             return now + _LOOK_AGAIN_SECONDS
-        while (planned_at := self._began_at + self._sent / rate) <= now:
+        while (planned_at := self._began_at + self._sent / rate) <= now and planned_at < self._ends_at:
             if not self._free:
+                self._short = True
                 return now + _LOOK_AGAIN_SECONDS  # an answer sets one free; what is due then counts from its plan
             self._send(planned_at)
+        self._short = False
         return planned_at
 
     def _send(self, planned_at: float) -> None:
         connection = self._free.popleft()
         self._sent += 1
         connection.send(self._clock.next(), self._pieces, planned_at)
-        if self._rate is not None:
+        if self._rate is not None and not self._short:
             self._late.append(_now() - planned_at)
 
     def _wait(self, seconds: float) -> None:
@@ -149,18 +152,27 @@ class Load:
         self._free.append(connection)
 
     def _receive_the_rest(self) -> None:
-        """Wait for what is under way; a late answer must not be missing from the latencies."""
+        """Send what was planned and wait for what is under way: the latest must not be missing from the latencies."""
         give_up_at = _now() + _LAST_ANSWERS_SECONDS
-        while len(self._free) < len(self._connections) and _now() < give_up_at:
+        while _now() < give_up_at and (self._is_due() or len(self._free) < len(self._connections)):
+            if self._is_due():
+                self._send_what_is_due(self._ends_at)
             self._wait(_LOOK_AGAIN_SECONDS)
             self._receive()
+
+    def _is_due(self) -> bool:
+        return self._rate is not None and self._began_at + self._sent / self._rate < self._ends_at
+
+    def _unsent(self) -> int:
+        planned = 0 if self._rate is None else math.ceil(self._rate * self._order.seconds)
+        return max(0, planned - self._sent)
 
     def _report(self, consumed: Consumed, answered: int, size: int) -> Report:
         return Report(
             answered=answered,
             acknowledged=self._acknowledged,
             unexpected=dict(self._unexpected),
-            unanswered=len(self._connections) - len(self._free),
+            unanswered=len(self._connections) - len(self._free) + self._unsent(),
             answer_bytes=size,
             wall_seconds=consumed.wall_seconds,
             latency_seconds=percentiles(self._latencies),

@@ -10,7 +10,7 @@ PRODUCT = "quizstream"
 BARE = "bare aiohttp"
 OBVIOUS = "obvious version"
 
-Verdict = Literal["goal", "met", "missed", "reported"]
+Verdict = Literal["goal", "met", "missed", "below goal", "reported"]
 
 
 class Target(NamedTuple):
@@ -91,4 +91,6 @@ def _verdict(target: Target, value: float) -> Verdict:
         return "reported"
     if target.goal is not None and value >= target.goal:
         return "goal"
-    return "met" if target.at_least is None or value >= target.at_least else "missed"
+    if target.at_least is None:
+        return "below goal"
+    return "met" if value >= target.at_least else "missed"
