@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults soak check format lock clean
+.PHONY: help setup run test test-containers faults soak bench bench-check bench-baseline check format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -39,6 +39,18 @@ soak: setup ## Break things by chance: MINUTES=10, SEED=n to repeat a schedule
 	QUIZSTREAM_SOAK_MINUTES=$(or $(MINUTES),10) QUIZSTREAM_FAULTS_SEED=$(SEED) \
 		$(BIN)/pytest tests/faults/test_everything_faults.py -m faults -k random
 
+BENCH = $(BIN)/python -m tests.benchmarks $(addprefix --only ,$(ONLY)) $(if $(REPEAT),--repeat $(REPEAT)) \
+	$(if $(OUT),--out $(OUT)) $(if $(MATCH),--match '$(MATCH)')
+
+bench: setup ## Measure against baselines: ONLY=gateway, MATCH='5 events', REPEAT=5, OUT=directory, PUBLISH=1
+	$(BENCH) $(if $(PUBLISH),--publish)
+
+bench-check: setup ## Measure for less time, and fail where a stored ratio got worse
+	$(BENCH) --check
+
+bench-baseline: setup ## Store the ratios of a short run for bench-check
+	$(BENCH) --quick --write-baseline
+
 check: setup ## Check format, lint, types and import rules only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -58,5 +70,5 @@ lock: setup ## Resolve the Python packages and Kafka's jars anew, into their two
 	mv kafka_jars.lock.new services/quizstream/local/kafka_jars.lock
 
 clean: ## Remove .venv, the local data and what the tools left
-	rm -rf .venv .quizstream dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .quizstream .quizstream-bench dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,4 @@
-"""Run the benchmarks, print tables, write results.
-
-python -m tests.benchmarks [--only gateway] [--match '5 events'] [--repeat 5] [--quick] [--out DIRECTORY]
-"""
+"""Run the benchmarks, print tables, write results; `--help` lists the options."""
 
 import argparse
 import asyncio
@@ -9,17 +6,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvloop
-from tests.benchmarks import results, schedule, table
+from tests.benchmarks import baseline, report, results, schedule
 from tests.benchmarks.cores import available, share_out, working_on
 from tests.benchmarks.machine import describe_machine, describe_versions
-from tests.benchmarks.parts import LIMITS, PARTS, TARGETS
+from tests.benchmarks.measurement import Benchmark
+from tests.benchmarks.parts import PARTS
+from tests.benchmarks.results import Results
 from tests.benchmarks.scene import Scene, open_scene
 from tests.benchmarks.schedule import Outcome
-from tests.benchmarks.targets import judge, judge_limits
 
 OUT = Path(".quizstream-bench")
 
@@ -31,8 +30,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--match", default="", help="run only benchmarks whose name contains this")
     parser.add_argument("--repeat", type=int, help="repetitions of everything, instead of each benchmark's own number")
     parser.add_argument("--quick", action="store_true", help="measure for less time")
-    parser.add_argument("--out", type=Path, default=OUT, help="directory for results.json and table.md")
+    parser.add_argument("--out", type=Path, default=OUT, help="directory of results.json, table.md and the picture")
+    parser.add_argument("--from", type=Path, dest="earlier", help="show the results.json of an earlier run")
+    parser.add_argument("--publish", action="store_true", help="put picture and tables into the benchmark's README")
+    parser.add_argument("--check", action="store_true", help="run what has stored ratios, and fail if one got worse")
+    parser.add_argument("--write-baseline", action="store_true", help="store the ratios of this run for --check")
     return parser.parse_args()
+
+
+def _chosen(benchmarks: Sequence[Benchmark], asked: argparse.Namespace) -> list[Benchmark]:
+    found = [one for one in benchmarks if asked.match in one.name]
+    return [guarded for one in found if (guarded := _guarded_only(one))] if asked.check else found
+
+
+def _guarded_only(benchmark: Benchmark) -> Benchmark | None:
+    """Give the benchmark with the contenders that stored ratios name; None where none does."""
+    kept = [one for one in baseline.read().ratios if one.benchmark == benchmark.name]
+    names = {name for one in kept for name in (one.contender, one.baseline)}
+    contenders = {name: measure for name, measure in benchmark.contenders.items() if name in names}
+    return replace(benchmark, contenders=contenders) if contenders else None
 
 
 async def _measure(scene: Scene, asked: argparse.Namespace) -> list[Outcome]:
@@ -41,51 +57,51 @@ async def _measure(scene: Scene, asked: argparse.Namespace) -> list[Outcome]:
         if asked.only and part.name not in asked.only:
             continue
         async with part.open(scene) as benchmarks:
-            chosen = [one for one in benchmarks if asked.match in one.name]
-            outcomes += await schedule.run(part.name, chosen, asked.repeat)
+            outcomes += await schedule.run(part.name, _chosen(benchmarks, asked), asked.repeat)
     return outcomes
 
 
-def _report(outcomes: Sequence[Outcome]) -> str:
-    lines = [
-        *table.rows(outcomes),
-        "",
-        *table.target_rows(list(judge(TARGETS, outcomes))),
-        "",
-        *table.limit_rows(list(judge_limits(LIMITS, outcomes))),
-        "",
-    ]
-    return "\n".join(lines)
-
-
-async def _run(asked: argparse.Namespace) -> None:
+async def _run(asked: argparse.Namespace) -> Results:
     shares = share_out(available())
     began_at, began = datetime.now(UTC), time.monotonic()
     machine = describe_machine(len(shares.everything))
     with tempfile.TemporaryDirectory(prefix="quizstream-bench-") as directory:
-        async with open_scene(Path(directory), shares, quick=asked.quick) as scene:
+        async with open_scene(Path(directory), shares, quick=asked.quick or asked.check) as scene:
             versions = await describe_versions(scene.postgres_url, embedded_kafka=scene.embedded_kafka)
             with working_on(shares.load):
                 outcomes = await _measure(scene, asked)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    found = results.Results(
+    return Results(
         began_at=began_at.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
         machine=machine,
         versions=versions,
         outcomes=[results.outcome_as_data(outcome) for outcome in outcomes],
     )
-    results.write(asked.out / "results.json", found)
-    report = _report(outcomes)
-    (asked.out / "table.md").write_text(report, "utf-8")
-    sys.stdout.write(report)
 
 
-def main() -> None:
-    """Run what the command line asks for."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(_arguments()))
+def _check(outcomes: Sequence[Outcome]) -> bool:
+    stored = baseline.read()
+    compared = list(baseline.compare(stored, report.verdicts(outcomes)))
+    sys.stdout.write("\n".join([*baseline.rows(compared, stored.tolerance), ""]))
+    return not any(one.verdict in {"worse", "missing"} for one in compared)
+
+
+def main() -> int:
+    """Do what the command line asks for; 1 where a stored ratio got worse."""
+    asked = _arguments()
+    if asked.earlier:
+        found = results.read(asked.earlier)
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found = runner.run(_run(asked))
+    outcomes = results.outcomes_of(found)
+    sys.stdout.write(report.leave(asked.out, found, outcomes))
+    if asked.publish:
+        report.publish(found, outcomes)
+    if asked.write_baseline:
+        baseline.write(report.verdicts(outcomes))
+    return 0 if not asked.check or _check(outcomes) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

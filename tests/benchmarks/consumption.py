@@ -11,11 +11,13 @@ import psutil
 Processes = Mapping[str, Sequence[int]]
 """Process ids by a name, such as `server`, `kafka`, `postgresql`; several under one name are added up."""
 
+SHARING = "postgresql"  # the memory of its processes is mostly one and the same: nothing to add up
+
 _RESET_PEAK = "5"  # proc(5), clear_refs: forget the highest resident size
 
 
 class Consumed(NamedTuple):
-    """What was consumed between two moments. The peaks leave out children, which share memory with their parent."""
+    """What was consumed between two moments; peaks are those of the named processes without their children."""
 
     wall_seconds: float
     cpu_seconds: dict[str, float]
@@ -43,7 +45,7 @@ class Watch:
         wall_seconds = time.perf_counter() - self._began_at
         now = self._cpu_seconds()
         consumed = {name: seconds - self._before[name] for name, seconds in now.items()}
-        peaks = {name: sum(map(_peak_bytes, pids)) for name, pids in self._processes.items()}
+        peaks = {name: sum(map(_peak_bytes, pids)) for name, pids in self._processes.items() if name != SHARING}
         return Consumed(wall_seconds, consumed, peaks)
 
     def _cpu_seconds(self) -> dict[str, float]:

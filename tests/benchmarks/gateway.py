@@ -108,14 +108,15 @@ async def opened(scene: Scene) -> AsyncIterator[Sequence[Benchmark]]:
         scene.module("tests.benchmarks.obvious.gateway", obvious_arguments, cores, obvious_port) as obvious,
         scene.module("tests.benchmarks.bare_server", [str(bare_port)], cores, bare_port) as bare,
     ):
-        yield _benchmarks(
+        yield benchmarks(
             Contender(scene, product, deployment.topic),
             Contender(scene, bare, None),
             Contender(scene, obvious, obvious_topic),
         )
 
 
-def _benchmarks(product: Contender, bare: Contender, obvious: Contender) -> list[Benchmark]:
+def benchmarks(product: Contender, bare: Contender, obvious: Contender) -> list[Benchmark]:
+    """Make the benchmarks of running servers."""
     named = {PRODUCT: product, BARE: bare, OBVIOUS: obvious}
     saturated = [
         Benchmark(closed_loop(events), "request", {name: one.closed_loop(events) for name, one in named.items()})

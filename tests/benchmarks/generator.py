@@ -13,6 +13,7 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import cycle
 
 import msgspec
@@ -26,7 +27,6 @@ _RECEIVED_BYTES = 256 * 1024
 _SOCKET_BYTES = 1024 * 1024  # so that sending a request never waits for the server to read the one before
 _LAST_ANSWERS_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
-_WARM_UP_ROUNDS = 2
 _now = time.perf_counter
 
 
@@ -48,6 +48,10 @@ class Connection:
         """Send the next request."""
         self.planned_at = planned_at
         self._socket.sendall(next(self._heads) + stamp.join(pieces))
+
+    def close(self) -> None:
+        """End it."""
+        self._socket.close()
 
     def receive(self) -> tuple[int, int]:
         """Give the status of the answer, 0 as long as it is not complete, and how many bytes have come."""
@@ -73,6 +77,7 @@ class Load:
         self._unexpected: Counter[str] = Counter()
         self._latencies, self._late = array("d"), array("d")
         self._watch = Watch({**order.watched, "load": [os.getpid()]})
+        self._first_request_at = 0.0
         self._rate: float | None = None
         self._short = False  # of free connections: what is late then is the server's doing
         self._began_at = self._ends_at = math.inf
@@ -91,10 +96,17 @@ class Load:
         self._receive_the_rest()
         return self._report(consumed, answered, size)
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._poll.close()
+        for connection in self._connections.values():
+            connection.close()
+
     def _warm_up(self) -> None:
-        """Send without a plan until the time is over and every submission was there twice: its token is known then."""
+        """Send without a plan until the time is over and every submission was there: its token is known then."""
+        self._first_request_at = time.monotonic()
         enough_at = _now() + self._order.warm_up_seconds
-        while _now() < enough_at or self._sent < _WARM_UP_ROUNDS * len(self._order.heads):
+        while _now() < enough_at or self._sent < len(self._order.heads):
             self._exchange_until(_now() + _LOOK_AGAIN_SECONDS)
         if self._order.rate is not None:
             self._receive_the_rest()  # a plan begins with free connections
@@ -169,6 +181,7 @@ class Load:
 
     def _report(self, consumed: Consumed, answered: int, size: int) -> Report:
         return Report(
+            first_request_at=self._first_request_at,
             answered=answered,
             acknowledged=self._acknowledged,
             unexpected=dict(self._unexpected),
@@ -193,10 +206,9 @@ def _connect(order: Order) -> Iterator[Connection]:
 def main() -> None:
     """Do what stdin orders."""
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    load = Load(order)
-    gc.freeze()
     gc.disable()  # it makes no cycles, and a collection would count as latency
-    sys.stdout.buffer.write(msgspec.json.encode(load.run()))
+    with closing(Load(order)) as load:
+        sys.stdout.buffer.write(msgspec.json.encode(load.run()))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from quizstream.local.jars import KAFKA_VERSION
 _LIBRARIES = ("aiohttp", "aiokafka", "asyncpg", "fastapi", "msgspec", "orjson", "pydantic", "uvicorn", "uvloop")
 
 
-def describe_machine(cores: int) -> dict[str, object]:
+def describe_machine(cores: int) -> dict[str, str | float]:
     """Give the processor, how many of its cores were used, memory, kernel, and how busy the machine was."""
     return {
         "processor": _processor(),

@@ -22,8 +22,12 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What came of it. `answered` counts the measured seconds, `acknowledged` everything from the first request on."""
+    """What came of it. `answered` counts the measured seconds, `acknowledged` everything from the first request on.
 
+    `first_request_at` is a time of the system's monotonic clock, which all processes share.
+    """
+
+    first_request_at: float
     answered: int
     acknowledged: int
     unexpected: dict[str, int]

@@ -1,7 +1,11 @@
 """All parts of the benchmark and their targets, in the order in which they run."""
 
-from tests.benchmarks import gateway
+from collections.abc import Sequence
 
-PARTS = (gateway.PART,)
-TARGETS = (*gateway.TARGETS,)
-LIMITS = ()
+from tests.benchmarks import gateway, road
+from tests.benchmarks.measurement import Part
+from tests.benchmarks.targets import Limit, Target
+
+PARTS: Sequence[Part] = (gateway.PART, road.PART)
+TARGETS: Sequence[Target] = (*gateway.TARGETS, *road.TARGETS)
+LIMITS: Sequence[Limit] = (*road.LIMITS,)

@@ -14,9 +14,16 @@ class Results(TypedDict):
 
     began_at: str
     seconds: float
-    machine: dict[str, object]
+    machine: dict[str, str | float]
     versions: dict[str, str]
     outcomes: list[dict[str, object]]
+
+
+class _Outcome(msgspec.Struct):
+    part: str
+    benchmark: str
+    unit: str
+    contenders: dict[str, list[Measurement]]
 
 
 def outcome_as_data(outcome: Outcome) -> dict[str, object]:
@@ -28,30 +35,22 @@ def outcome_as_data(outcome: Outcome) -> dict[str, object]:
     return {"part": outcome.part, "benchmark": outcome.name, "unit": outcome.unit, "contenders": contenders}
 
 
-class _Kept(msgspec.Struct):
-    part: str
-    benchmark: str
-    unit: str
-    contenders: dict[str, list[Measurement]]
+def outcomes_of(found: Results) -> list[Outcome]:
+    """Give the measurements of results."""
+    read = msgspec.convert(found["outcomes"], list[_Outcome])
+    return [Outcome(one.part, one.benchmark, one.unit, one.contenders) for one in read]
 
 
-class _Document(msgspec.Struct):
-    machine: dict[str, str | float]
-    versions: dict[str, str]
-    outcomes: list[_Kept]
+def write(path: Path, found: Results) -> None:
+    """Write results, readable for people too."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
 
 
-def write(path: Path, results: Results) -> None:
-    """Write the results, readable for people too."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-
-
-def read_outcomes(path: Path) -> list[Outcome]:
-    """Read the measurements of a run back.
+def read(path: Path) -> Results:
+    """Read the results of an earlier run.
 
     Raises:
-        msgspec.ValidationError: the file is no result of a run.
+        msgspec.ValidationError: the file holds something else.
 
     """
-    document = msgspec.json.decode(path.read_bytes(), type=_Document)
-    return [Outcome(one.part, one.benchmark, one.unit, one.contenders) for one in document.outcomes]
+    return msgspec.json.decode(path.read_bytes(), type=Results)
