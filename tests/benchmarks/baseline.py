@@ -1,6 +1,6 @@
 """The guard against getting slower: ratios of an earlier run, and how much worse a new one may be."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -26,6 +26,10 @@ class Baseline(msgspec.Struct):
 
     tolerance: float
     ratios: list[Kept]
+
+    def of(self, benchmarks: Collection[str]) -> "Baseline":
+        """Give what is kept of these benchmarks."""
+        return Baseline(self.tolerance, [one for one in self.ratios if one.benchmark in benchmarks])
 
 
 class Compared(NamedTuple):

@@ -113,6 +113,7 @@ async def opened(scene: Scene) -> AsyncIterator[Sequence[Benchmark]]:
             Contender(scene, bare, None),
             Contender(scene, obvious, obvious_topic),
         )
+    await scene.remove_topic(obvious_topic)
 
 
 def benchmarks(product: Contender, bare: Contender, obvious: Contender) -> list[Benchmark]:

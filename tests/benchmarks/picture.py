@@ -11,10 +11,11 @@ from tests.benchmarks.targets import Judged
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Contrast of at least 4 to 1 on white and on #0d1117.
+# Contrast of at least 4 to 1 on white and on #0d1117; the bars and marks at least 2 and 3 to 1.
 INK = "#6e7781"
-_BAR = "#3d7dd8"
-_MISSED = "#d1603d"
+_BAR = "#6f9fe0"
+_MISSED = "#e08d78"
+_MARK = "#a34e00"
 _BAR_HEIGHT = 0.62
 _INCHES_OF_A_BAR = 0.42
 _INCHES_BESIDE_BARS = 1.3
@@ -60,14 +61,15 @@ def _draw_panel(axis: "Axes", panel: Panel) -> None:
     values = [one.value for one in panel.bars]
     places = range(len(values))
     colours = [_MISSED if one.verdict == "missed" else _BAR for one in panel.bars]
+    beside = axis.get_yaxis_transform()  # so that no mark crosses a number
     axis.barh(places, values, _BAR_HEIGHT, color=colours)
     for place, one in zip(places, panel.bars, strict=True):
-        axis.text(one.value, place, f" {one.value:.2f}", va="center", color=INK, fontweight="bold")
+        axis.text(1.01, place, f"{one.value:.2f}", transform=beside, va="center", color=INK, fontweight="bold")
         _mark(axis, place, one.target.at_least, "solid")
         _mark(axis, place, one.target.goal, (0, (2, 1)))
     axis.axvline(1, color=INK, linewidth=1)
     axis.set_yticks(places, [_label(one) for one in panel.bars])
-    axis.set_xlim(0, 1.12 * max(1.0, *values, *(one.target.goal or 0 for one in panel.bars)))
+    axis.set_xlim(0, 1.05 * max(1.0, *values, *(one.target.goal or 0 for one in panel.bars)))
     axis.invert_yaxis()
     axis.set_title(f"{panel.title}; target | and goal \u00a6", loc="left", color=INK, fontsize=10)
     axis.tick_params(colors=INK, length=0)
@@ -77,7 +79,7 @@ def _draw_panel(axis: "Axes", panel: Panel) -> None:
 def _mark(axis: "Axes", place: int, value: float | None, style: str | tuple[int, tuple[int, int]]) -> None:
     if value is not None:
         half = _BAR_HEIGHT / 2 + 0.1
-        axis.plot([value, value], [place - half, place + half], color=INK, linewidth=2, linestyle=style)
+        axis.plot([value, value], [place - half, place + half], color=_MARK, linewidth=2, linestyle=style)
 
 
 def _label(one: Judged) -> str:

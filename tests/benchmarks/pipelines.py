@@ -82,8 +82,10 @@ async def _session(stack: AsyncExitStack, url: str) -> "asyncpg.Connection[async
 @asynccontextmanager
 async def obvious(scene: Scene, mode: str) -> AsyncIterator[Pipeline]:
     """Start the obvious version; `mode` is `insert` (one for each message) or `executemany`."""
-    topic, port, cores = await scene.topic(), ports.any_free(), scene.shares.everything
+    port, cores = ports.any_free(), scene.shares.everything
     async with AsyncExitStack() as stack:
+        topic = await scene.topic()
+        stack.push_async_callback(scene.remove_topic, topic)
         url = databases.url_of(scene.postgres_url, stack.enter_context(databases.created(scene.postgres_url)))
         session = await _session(stack, url)
         arguments = [str(port), scene.bootstrap_servers, topic]

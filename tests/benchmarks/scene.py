@@ -4,19 +4,20 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aiokafka.admin import AIOKafkaAdminClient
 from tests import databases
 from tests.acceptance.system import AUDIENCE, COMMAND, ISSUER, SECRET, answers, run
 from tests.benchmarks.consumption import listening_on
 from tests.benchmarks.cores import Cores, Shares, move, working_on
 from tests.waiting import eventually
 
-from quizstream.contracts.topics import planned_topics
-from quizstream.local import engines, ports
+from quizstream.contracts.topics import planned_topics, quarantine_topic
+from quizstream.local import kafka, ports, postgres
 from quizstream.local.processes import Program
 from quizstream.runtime.kafka import TopicShape, ensure_topics
 from quizstream.worker.batch import TopicPartition
@@ -99,14 +100,22 @@ class Scene:
             url, topic = databases.url_of(self.postgres_url, name), databases.unique("bench")
             deployment = Deployment(topic, url, self._environment(topic, url, partitions))
             await run("migrate", environment=deployment.environment)
-            yield deployment
+            try:
+                yield deployment
+            finally:
+                await self.remove_topic(topic)
 
     async def topic(self, *, partitions: int = 12) -> str:
-        """Make a new topic, as the product makes its own, and give its name."""
+        """Make a new topic and its quarantine, as the product makes its own, and give its name."""
         name = databases.unique("bench")
         planned = planned_topics(name, partitions, allow_single_replica=True)
         await ensure_topics(self.bootstrap_servers, [TopicShape(*shape) for shape in planned])
         return name
+
+    async def remove_topic(self, name: str) -> None:
+        """Remove a topic and its quarantine, to give the disk back: a measurement writes hundreds of megabytes."""
+        async with AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+            await admin.delete_topics([name, quarantine_topic(name)])
 
     async def records_in(self, topic: str, *, partitions: int = 12) -> int:
         """Count the records of a topic of which none was removed."""
@@ -197,11 +206,16 @@ async def _end(process: asyncio.subprocess.Process) -> None:
 @asynccontextmanager
 async def open_scene(directory: Path, shares: Shares, *, quick: bool) -> AsyncIterator[Scene]:
     """Start Kafka and PostgreSQL, where QUIZSTREAM_TEST_* names none, and put them on their cores."""
-    async with engines.running(
-        directory / "engines",
-        bootstrap_servers=os.environ.get("QUIZSTREAM_TEST_KAFKA_BOOTSTRAP_SERVERS"),
-        database_url=os.environ.get("QUIZSTREAM_TEST_DATABASE_URL"),
-    ) as started:
-        for engine in started.started:
-            move(engine.pid, shares.engines)
-        yield Scene(started.bootstrap_servers, started.database_url, shares, directory, quick)
+    bootstrap_servers = os.environ.get("QUIZSTREAM_TEST_KAFKA_BOOTSTRAP_SERVERS")
+    url = os.environ.get("QUIZSTREAM_TEST_DATABASE_URL")
+    logs = directory / "logs"
+    async with AsyncExitStack() as stack:
+        # Never the default ports: those are for whoever works on this machine meanwhile.
+        if not bootstrap_servers:
+            broker = kafka.running(directory / "kafka", logs, ports.any_free())
+            bootstrap_servers = await stack.enter_async_context(broker)
+        if not url:
+            url = await stack.enter_async_context(postgres.running(directory / "postgres", logs, ports.any_free()))
+        scene = Scene(bootstrap_servers, url, shares, directory, quick)
+        scene.move_engines(shares.engines)
+        yield scene
