@@ -114,8 +114,12 @@ class Scene:
 
     async def remove_topic(self, name: str) -> None:
         """Remove a topic and its quarantine, to give the disk back: a measurement writes hundreds of megabytes."""
-        async with AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers)
+        await admin.start()
+        try:
             await admin.delete_topics([name, quarantine_topic(name)])
+        finally:
+            await admin.close()
 
     async def records_in(self, topic: str, *, partitions: int = 12) -> int:
         """Count the records of a topic of which none was removed."""
