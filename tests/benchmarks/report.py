@@ -28,8 +28,10 @@ def verdicts(outcomes: Sequence[Outcome]) -> list[Judged]:
 
 def summary(found: Results, outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Give machine, targets and limits in Markdown."""
-    yield from (machine_line(found), "")
-    yield from table.target_rows(verdicts(outcomes))
+    yield machine_line(found)
+    if judged := verdicts(outcomes):
+        yield ""
+        yield from table.target_rows(judged)
     if bounded := list(judge_limits(LIMITS, outcomes)):
         yield ""
         yield from table.limit_rows(bounded)
