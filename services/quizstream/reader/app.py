@@ -27,7 +27,7 @@ from quizstream.contracts.metrics import (
 from quizstream.contracts.openapi import openapi_document
 from quizstream.contracts.resources import ROUTE_PATTERN
 from quizstream.reader.page_query import PageLimits
-from quizstream.reader.select import Store
+from quizstream.reader.select import SESSION_SETTINGS, Store
 from quizstream.reader.settings import ReaderSettings
 from quizstream.reader.show import AnswerLimits, AnswerMeters, ShowEvents
 from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
@@ -62,6 +62,7 @@ async def opened(settings: ReaderSettings, verifier: TokenVerifier[Grant], meter
         connect_timeout_seconds=settings.read_timeout_seconds,
         statement_timeout_seconds=settings.read_timeout_seconds,
         statement_cache_size=settings.statement_cache_size,
+        session_settings=SESSION_SETTINGS,
     ) as connections:
         store = Store(connections, settings.read_timeout_seconds)
         show = ShowEvents(

@@ -86,23 +86,27 @@ async def pool(
     *,
     application_name: str,
     max_size: int,
-    min_size: int = 0,
     connect_timeout_seconds: float = 3,
     statement_timeout_seconds: float = 30,
     statement_cache_size: int = 100,
+    session_settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Pool]:
-    """Open a pool; with `min_size` 0 it opens without a server, and each use of it shows whether there is one.
+    """Open a pool; it opens without a server, and each use of it shows whether there is one.
 
-    Connections are given back as they are, which saves a statement each time: users keep no state in the session.
+    Connections are given back as they are, which saves a statement each time: users keep no state in the session but
+    what `session_settings` (parameters of PostgreSQL) give all of them.
     """
     opened = asyncpg.create_pool(
         database_url,
-        min_size=min_size,
+        min_size=0,
         max_size=max_size,
         timeout=connect_timeout_seconds,
         statement_cache_size=statement_cache_size,
         reset=_keep_session,
-        server_settings=_server_settings(application_name, statement_timeout_seconds, statement_timeout_seconds),
+        server_settings={
+            **_server_settings(application_name, statement_timeout_seconds, statement_timeout_seconds),
+            **(session_settings or {}),
+        },
     )
     try:
         await opened
