@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults soak bench bench-check bench-baseline check format lock clean
+.PHONY: help setup run test test-containers faults soak bench bench-large bench-check bench-baseline check format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -44,6 +44,9 @@ BENCH = $(BIN)/python -m tests.benchmarks $(addprefix --only ,$(ONLY)) $(if $(RE
 
 bench: setup ## Measure against baselines: ONLY=gateway, MATCH='5 events', REPEAT=5, OUT=directory, PUBLISH=1
 	$(BENCH) $(if $(PUBLISH),--publish)
+
+bench-large: setup ## Measure once with 50 million rows; says first what that takes: ROWS=50000000, YES=1, OUT=directory
+	$(BIN)/python -m tests.benchmarks.large $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--out $(OUT)) $(if $(YES),--yes)
 
 bench-check: setup ## Measure for less time, and fail where a stored ratio got worse
 	$(BENCH) --check

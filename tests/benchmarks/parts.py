@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from tests.benchmarks import gateway, road
+from tests.benchmarks import gateway, large_store, road, worker
 from tests.benchmarks.measurement import Part
 from tests.benchmarks.targets import Limit, Target
 
-PARTS: Sequence[Part] = (gateway.PART, road.PART)
-TARGETS: Sequence[Target] = (*gateway.TARGETS, *road.TARGETS)
+PARTS: Sequence[Part] = (gateway.PART, worker.PART, large_store.PART, road.PART)
+TARGETS: Sequence[Target] = (*gateway.TARGETS, *worker.TARGETS, *large_store.TARGETS, *road.TARGETS)
 LIMITS: Sequence[Limit] = (*road.LIMITS,)

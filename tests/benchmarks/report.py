@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.benchmarks import picture, results, table
+from tests.benchmarks import picture, results, sizing, table
 from tests.benchmarks.parts import LIMITS, TARGETS
 from tests.benchmarks.results import Results
 from tests.benchmarks.schedule import Outcome
@@ -54,3 +54,4 @@ def publish(found: Results, outcomes: Sequence[Outcome]) -> None:
     _, _, after = rest.partition(_END)
     shown = [f"![Ratios]({PICTURE})", "", *summary(found, outcomes), "", *table.rows(outcomes, table.SHOWN_FIGURES)]
     README.write_text(before + _BEGIN + "\n".join(shown) + "\n" + _END + after, "utf-8")
+    sizing.publish(machine_line(found), outcomes)
