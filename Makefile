@@ -5,7 +5,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults soak backlog check format lock clean
+.PHONY: help setup run test test-containers faults soak backlog bench bench-large bench-check bench-baseline \
+	check format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -43,6 +44,21 @@ backlog: setup ## Have a backlog drained while students go on: EVENTS=1000000
 	QUIZSTREAM_FAULTS_REPORT=1 QUIZSTREAM_BACKLOG_EVENTS=$(EVENTS) \
 		$(BIN)/pytest tests/faults/test_long_runs.py -m faults -k backlog
 
+BENCH = $(BIN)/python -m tests.benchmarks $(addprefix --only ,$(ONLY)) $(if $(REPEAT),--repeat $(REPEAT)) \
+	$(if $(OUT),--out $(OUT)) $(if $(MATCH),--match '$(MATCH)')
+
+bench: setup ## Measure against baselines: ONLY=gateway, MATCH='5 events', REPEAT=5, OUT=directory, PUBLISH=1
+	$(BENCH) $(if $(PUBLISH),--publish)
+
+bench-large: setup ## Measure once with 50 million rows; says first what that takes: ROWS=50000000, YES=1, OUT=directory
+	$(BIN)/python -m tests.benchmarks.large $(if $(ROWS),--rows $(ROWS)) $(if $(OUT),--out $(OUT)) $(if $(YES),--yes)
+
+bench-check: setup ## Measure for less time, and fail where a stored ratio got worse
+	$(BENCH) --check
+
+bench-baseline: setup ## Store the ratios of a short run for bench-check
+	$(BENCH) --quick --write-baseline
+
 check: setup ## Check format, lint, types and import rules only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,5 +78,5 @@ lock: setup ## Resolve the Python packages and Kafka's jars anew, into their two
 	mv kafka_jars.lock.new services/quizstream/local/kafka_jars.lock
 
 clean: ## Remove .venv, the local data and what the tools left
-	rm -rf .venv .quizstream dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .quizstream .quizstream-bench dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find services tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,7 +26,7 @@ from quizstream.contracts.metrics import ANSWERS, READER_METRICS
 from quizstream.contracts.resources import Attempt, CourseId, QuizId, Resource, SubmissionId
 from quizstream.reader.app import create_app, opened
 from quizstream.reader.page_query import MEMBERS
-from quizstream.reader.select import Selection, Store
+from quizstream.reader.select import SESSION_SETTINGS, Selection, Store
 from quizstream.reader.settings import ReaderSettings
 from quizstream.runtime.access import Refusals, issue_token, open_verifier
 from quizstream.runtime.lifecycle import Lifetime
@@ -465,7 +465,7 @@ async def test_without_a_token_nothing_is_read(api: Api) -> None:
 @asynccontextmanager
 async def store_of(database_url: str) -> AsyncIterator[tuple[Connection, Store]]:
     async with (
-        read_pool(database_url, PoolTerms("test", 1)) as connections,
+        read_pool(database_url, PoolTerms("test", 1, session_settings=SESSION_SETTINGS)) as connections,
         connection(database_url, application_name="test") as session,
     ):
         yield session, Store(connections, 30)
@@ -510,14 +510,20 @@ async def assert_bounded(store: Store, submission_id: SubmissionId, events: int,
     assert ids == [str(number) for number in range(start, min(start + per_page, events))]
 
 
-async def test_a_round_has_at_most_500_events(database_url: str, session: Session) -> None:
-    await write(session, *(Row(number) for number in range(1_203)))
+async def test_a_round_has_at_most_2000_events(database_url: str, session: Session) -> None:
+    await write(session, *(Row(number) for number in range(4_203)))
     resource = Resource(CourseId(1), QuizId(2), SubmissionId(7))
+
+    async def rounds_of(*, page: int = 1, per_page: int = 10_000, as_of: int | None = None) -> list[int]:
+        plan = await reading.plan(Selection(resource, None, as_of, page, per_page, frozenset()))
+        return [round_.events for round_ in plan.rounds]
+
     async with store_of(database_url) as (_, store), store.reading() as reading:
-        plan = await reading.plan(Selection(resource, None, None, 2, 1_100, frozenset()))
-        whole = await reading.plan(Selection(resource, None, None, 1, 10_000, frozenset()))
-    assert [round_.events for round_ in plan.rounds] == [103]
-    assert [round_.events for round_ in whole.rounds] == [500, 500, 203]
+        assert await rounds_of() == [2_000, 2_000, 203]
+        assert await rounds_of(page=2, per_page=4_100) == [103]
+        assert await rounds_of(as_of=1_999) == [2_000]
+        assert await rounds_of(as_of=2_000) == [2_000, 1]
+        assert await rounds_of(as_of=1_999, per_page=1_999) == [1_999]
 
 
 async def write_large(session: Session, events: int) -> None:
@@ -675,10 +681,7 @@ ROUND_ARGUMENTS = (
 )
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("plan_page", PLAN_ARGUMENTS), ("render_round", ROUND_ARGUMENTS)])
-async def test_the_tenth_call_still_goes_by_the_primary_key(
-    session: Session, name: str, arguments: Sequence[object]
-) -> None:
+async def fill_a_month(session: Session) -> None:
     await session.execute(
         "INSERT INTO quiz_submission_events "
         "SELECT n, n % 200, 1, 2, 1, gen_random_uuid(), 'x', null, at, at, null, '1' FROM generate_series(1, 40000) n, "
@@ -686,19 +689,58 @@ async def test_the_tenth_call_still_goes_by_the_primary_key(
         RECEIVED,
     )
     await session.execute("INSERT INTO submissions SELECT n, 1 FROM generate_series(1, 20000) n")
-    await session.execute("ANALYZE quiz_submission_events, submissions")
+
+
+async def prepare(session: Session, name: str) -> None:
+    for setting, value in SESSION_SETTINGS.items():
+        await session.execute(f"SET {setting} = {value}")
     await session.execute(
         f"PREPARE asked AS {load_statements('quizstream.reader', 'sql/events.sql')[name].rstrip(';')}"
     )
+
+
+async def plan_of(session: Session, arguments: Sequence[object]) -> str:
     call = f"EXECUTE asked ({', '.join(map(argument, arguments))})"
-    for _ in range(9):
-        await session.fetch(call)
+    await session.fetch(call)
     plan = "\n".join(line for (line,) in await session.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {call}"))
-    assert await session.fetchval("SELECT generic_plans > 0 FROM pg_prepared_statements WHERE name = 'asked'")
-    scan = r"(Index Scan using|Bitmap Index Scan on) quiz_submission_events_\w+_pkey .*"
-    assert re.search(scan + r"\n\s+Index Cond: \(+submission_id = \$1", plan)
-    filled = re.findall(r"Seq Scan on quiz_submission_events\w* .*rows=0*[1-9]", plan)
-    assert filled == []
+    planned = await session.fetchrow(
+        "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = 'asked'"
+    )
+    assert planned is not None
+    assert planned["generic_plans"] >= 2
+    assert planned["custom_plans"] == 0, "it is planned once, not for each call"
+    return plan
+
+
+BY_KEY = (
+    r"(Index Scan using|Bitmap Index Scan on) quiz_submission_events_\w+_pkey .*\n\s+Index Cond: \(+submission_id = \$1"
+)
+each_statement = pytest.mark.parametrize(
+    ("name", "arguments"), [("plan_page", PLAN_ARGUMENTS), ("render_round", ROUND_ARGUMENTS)]
+)
+
+
+@each_statement
+async def test_a_page_is_read_by_the_primary_key(session: Session, name: str, arguments: Sequence[object]) -> None:
+    await fill_a_month(session)
+    await session.execute("ANALYZE quiz_submission_events, submissions")
+    await prepare(session, name)
+    plan = await plan_of(session, arguments)
+    assert re.search(BY_KEY, plan)
+    assert not re.search(r"Rows Removed by Filter: [1-9]\d\d", plan)
+
+
+@each_statement
+async def test_a_month_that_was_empty_when_the_plan_was_made_is_not_read_from_end_to_end(
+    database_url: str, session: Session, name: str, arguments: Sequence[object]
+) -> None:
+    await session.execute("VACUUM (ANALYZE) quiz_submission_events")
+    await prepare(session, name)
+    await plan_of(session, arguments)
+    async with connection(database_url, application_name="test") as writer:
+        await fill_a_month(writer)
+    plan = await plan_of(session, arguments)
+    assert not re.search(r"Seq Scan on quiz_submission_events\w* .*rows=0*[1-9]", plan)
     assert not re.search(r"Rows Removed by Filter: [1-9]\d\d", plan)
 
 

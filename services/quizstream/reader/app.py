@@ -32,7 +32,7 @@ from quizstream.contracts.openapi import openapi_document
 from quizstream.contracts.resources import ROUTE_PATTERN
 from quizstream.reader.page_query import PageLimits
 from quizstream.reader.replica import Freshness, ReplicatedStore
-from quizstream.reader.select import EventStore, Store
+from quizstream.reader.select import SESSION_SETTINGS, EventStore, Store
 from quizstream.reader.settings import ReaderSettings
 from quizstream.reader.show import AnswerLimits, AnswerMeters, ShowEvents
 from quizstream.runtime.access import Refusals, TokenVerifier, open_verifier
@@ -100,7 +100,11 @@ async def _store(settings: ReaderSettings, meters: Meters, lifetime: Lifetime) -
 
 def _terms(settings: ReaderSettings) -> PoolTerms:
     return PoolTerms(
-        APPLICATION_NAME, settings.read_connections, settings.read_timeout_seconds, settings.statement_cache_size
+        APPLICATION_NAME,
+        settings.read_connections,
+        settings.read_timeout_seconds,
+        settings.statement_cache_size,
+        SESSION_SETTINGS,
     )
 
 

@@ -1,7 +1,7 @@
 """Which events a page shows, and in which rounds they are read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
@@ -16,6 +16,10 @@ from quizstream.reader.page_query import Member
 from quizstream.runtime.postgres import UNREACHABLE, Connection, ReadPool, load_statements
 
 _SQL: Final = load_statements("quizstream.reader", "sql/events.sql")
+
+# Every statement here goes by the primary key. Planned anew for each call, over all months, it takes longer to plan
+# than to run; planned once, a month that was known to be empty would be read from end to end when it has filled since.
+SESSION_SETTINGS: Final[Mapping[str, str]] = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
 
 log: FilteringBoundLogger = structlog.get_logger()
 
@@ -88,7 +92,7 @@ class Reading:
         return found
 
     async def plan(self, selection: Selection) -> PagePlan:
-        """Cut a page into rounds of at most 500 events and 4 MiB; a larger event is a round of its own."""
+        """Cut a page into rounds of at most 2,000 events and 4 MiB; a larger event is a round of its own."""
         rows = await self._connection.fetch(
             _SQL["plan_page"],
             selection.resource.submission_id,

@@ -125,13 +125,15 @@ class PoolTerms(NamedTuple):
 
     With a `statement_cache_size` of 0 it works behind a pooler that gives each transaction another session (PgBouncer's
     `pool_mode = transaction`): nothing is prepared, nothing is kept in the session, and `reading` opens a transaction
-    with the bounds that else come with the session.
+    with the bounds that else come with the session. `session_settings` are parameters of PostgreSQL for statements that
+    are prepared.
     """
 
     application_name: str
     max_size: int
     timeout_seconds: float = 3.0
     statement_cache_size: int = 100
+    session_settings: Mapping[str, str] = {}
 
     @property
     def pooled(self) -> bool:
@@ -146,7 +148,8 @@ class PoolTerms(NamedTuple):
 
     @property
     def _session(self) -> dict[str, str]:
-        return _bounds(self.timeout_seconds, self.timeout_seconds) | {"default_transaction_read_only": "on"}
+        bounds = _bounds(self.timeout_seconds, self.timeout_seconds)
+        return {**bounds, "default_transaction_read_only": "on", **self.session_settings}
 
     @property
     def begin(self) -> str:
@@ -193,7 +196,8 @@ async def _keep_session(_: Connection) -> None:
 async def read_pool(database_url: str, terms: PoolTerms) -> AsyncIterator[ReadPool]:
     """Open a pool; it opens without a server, and each use of it shows whether there is one.
 
-    Connections are given back as they are, which saves a statement each time: users keep no state in the session.
+    Connections are given back as they are, which saves a statement each time: users keep no state in the session but
+    what the terms give all of them.
     """
     opened = asyncpg.create_pool(
         database_url,
