@@ -15,7 +15,6 @@ from tests.acceptance import system
 from tests.accounts import account, url_for
 from tests.integration.test_kafka import limit_messages
 from tests.topics import PARTITIONS, make_topics
-from tests.waiting import eventually
 
 from quizstream.contracts.findings import Finding
 from quizstream.contracts.timestamps import format_instant
@@ -58,11 +57,6 @@ async def test_topics_that_are_fit_give_nothing_to_say(topics: KafkaSettings) ->
 async def test_what_is_wrong_with_a_topic_comes_with_the_command_that_mends_it(topics: KafkaSettings) -> None:
     await limit_messages(topics.kafka_bootstrap_servers, topics.topic, 10_000)
     wanted = topics.model_copy(update={"allow_single_replica": False, "partitions": 2 * PARTITIONS})
-
-    async def limit_is_known() -> bool:
-        return "max.message.bytes" in faults(await check_topics(wanted))
-
-    await eventually(limit_is_known)
     said = faults(await check_topics(wanted))
     for expected in (
         f"--entity-name {topics.topic} --add-config max.message.bytes=20971520",

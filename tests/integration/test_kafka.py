@@ -70,6 +70,12 @@ async def limit_messages(bootstrap_servers: str, topic: str, max_bytes: int) -> 
     finally:
         await admin.close()
 
+    async def is_known() -> bool:  # to the broker, some time after the controller has taken it
+        described = await describe_topic(KafkaAccess(bootstrap_servers), topic)
+        return described is not None and described.configs["max.message.bytes"] == str(max_bytes)
+
+    await eventually(is_known)
+
 
 async def test_topics_are_made_fit_once_however_many_make_them(kafka_bootstrap_servers: str, topic_name: str) -> None:
     made = await asyncio.gather(*(make_topics(kafka_bootstrap_servers, topic_name) for _ in range(3)))

@@ -124,7 +124,7 @@ class ReplicatedStore:
         """Behind one address there may be several replicas: each connection is asked."""
         async with self._replica.reading() as reading:
             if not self._freshness.suffices(await reading.position()):
-                raise TryLater("replica_behind", "The store is behind.")
+                raise TryLater("store_unavailable", "The store does not answer.")
             yield reading
 
     def _decide(self, *, fit: bool) -> None:

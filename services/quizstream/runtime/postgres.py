@@ -167,9 +167,7 @@ class ReadPool:
 
     @asynccontextmanager
     async def connection(self, acquire_timeout_seconds: float) -> AsyncIterator[Connection]:
-        """Give a connection; behind a pooler with a transaction, so that all statements meet the same session.
-
-        Without it the server that parses a statement may be another than the one that runs it.
+        """Give a connection; behind a pooler with a transaction: all statements meet the same session, with bounds.
 
         Raises:
             TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: there is none.
