@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,12 +14,23 @@ from tests.faults.scenario import Scenario, played
 _SHOWN_LOG_CHARACTERS = 3000
 _SHOWN = pytest.StashKey[list[report.Shown]]()
 _PLAYED = pytest.StashKey[list[str]]()
+_FAILED = pytest.StashKey[bool]()
 _TEST = re.compile(r"^async def (test_\w+)", re.MULTILINE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SHOWN] = []
     config.stash[_PLAYED] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    told = yield
+    if call.when == "call":
+        item.stash[_FAILED] = told.failed
+    return told
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -67,9 +78,9 @@ def _marked(request: pytest.FixtureRequest, name: str, default: Value) -> Value:
 
 
 def _note(request: pytest.FixtureRequest, playing: Scenario, logs: Path) -> None:
-    """Keep the figures for the table; where there are none, or they show a fault, tell why with what failed."""
+    """Keep the figures for the table; of what failed, tell why instead."""
     request.config.stash[_PLAYED].append(request.node.name)
-    if not playing.figures or playing.differences:
+    if request.node.stash.get(_FAILED, True) or not playing.figures:
         request.node.add_report_section("teardown", "schedule", playing.tell())
         for log in sorted(logs.glob("*.log")):
             text = log.read_text("utf-8", "replace")[-_SHOWN_LOG_CHARACTERS:]

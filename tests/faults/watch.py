@@ -12,7 +12,7 @@ from typing import NamedTuple
 import aiohttp
 import asyncpg
 import psutil
-from tests.faults.bounds import Sample, descriptor_margin, leaks
+from tests.faults.bounds import RESTING_DESCRIPTORS, Sample, descriptor_margin, leaks
 from tests.faults.observe import positions
 from tests.faults.services import Deployment, Service
 from tests.waiting import eventually, scaled
@@ -134,13 +134,15 @@ class Watch:
         self.stored = sum(found.values())
 
     def fault_began(self) -> None:
-        """Keep, at the first fault, how many descriptors each process had before."""
+        """Keep, at the first fault, how many descriptors each process had that had been ready before."""
         if self._descriptors_before is None:
-            self._descriptors_before = {label: samples[-1].descriptors for label, samples in self.samples.items()}
+            ready = {one.label for one in self.deployment.services if one.label in self._was_ready}
+            self._descriptors_before = {label: self.samples[label][-1].descriptors for label in ready}
 
     async def descriptors_back(self) -> None:
         """Note which processes do not give back what they opened in the outage."""
-        before = self._descriptors_before or {}
+        resting = {one.label: RESTING_DESCRIPTORS for one in self.deployment.services}
+        before = {**resting, **(self._descriptors_before or {})}
         margins = {one.label: self.descriptor_margin(one) for one in self.deployment.services}
         deadline = time.monotonic() + scaled(DESCRIPTORS_BACK_WITHIN_SECONDS)
         while found := leaks(before, self._descriptors_now(), margins):
@@ -220,14 +222,14 @@ class Watch:
         elif service.expected and self._healthy.get(service.label) == generation == service.generation:
             self.differences.append(f"not healthy: {service.label}, which nobody had touched: {trouble}")
 
-    def _measure(self, service: Service) -> None:
+    def _measure(self, service: Service, *, at_once: bool = False) -> None:
         used = psutil.Process(service.pid).memory_info().rss
         if used > max(service.memory_bound_bytes, self.peak_bytes[service.name]):
             bound = service.memory_bound_bytes
             self.differences.append(f"memory: {service.label} takes {used >> 20} MiB, more than {bound >> 20}")
         self.peak_bytes[service.name] = max(used, self.peak_bytes[service.name])
         samples, now = self.samples[service.label], time.monotonic()
-        if not samples or now - samples[-1].at_seconds >= SAMPLE_EVERY_SECONDS:
+        if at_once or not samples or now - samples[-1].at_seconds >= SAMPLE_EVERY_SECONDS:
             samples.append(Sample(now, service.pid, used, service.descriptors()))
 
     async def _look_at_readiness(self, service: Service) -> None:
@@ -239,8 +241,10 @@ class Watch:
         before = self._readiness.get(service.label)
         self.times_red += bool(failing) and before is not None and not before.failing
         self._readiness[service.label] = Readiness(generation, failing)
-        if not failing:
+        if not failing and self._was_ready.get(service.label) != generation:
             self._was_ready[service.label] = generation
+            with suppress(psutil.Error):
+                self._measure(service, at_once=True)
         dead = self.deployment.stage.dead_hops(service.name) & _HOPS[service.name]
         for hop in _HOPS[service.name]:
             key = (service.label, hop)
