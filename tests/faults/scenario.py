@@ -192,6 +192,7 @@ class Scenario:
         if early:
             self._stopping.set()
         await asyncio.gather(*self._posting)
+        self._stopping.clear()  # others may begin
 
     async def caught_up(self, seconds: float = 60) -> None:
         """Wait until the lag is 0."""

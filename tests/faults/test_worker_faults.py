@@ -94,20 +94,27 @@ async def test_a_rolling_restart_of_static_members_moves_no_partition(scenario: 
         allowed = 0 if time.monotonic() - began < SESSION_SECONDS else 2
         more = await metric(scenario, other, "quizstream_rebalances_total") - placed
         assert more <= allowed, f"the other worker was rebalanced {more} times"
+        await worker.until_ready()
     await scenario.finish()
 
 
 @pytest.mark.faults(broken="one submission sends 90 % of all events")
 async def test_a_submission_with_nearly_all_of_the_traffic_holds_up_no_other(scenario: Scenario) -> None:
     await scenario.start()
+    await asyncio.gather(scenario.deployment.gateway.until_ready(), scenario.deployment.worker.until_ready())
     scenario.begin_load(Habits(students=1, events_each=200_000, largest_batch=600, longest_pause_seconds=0.05))
-    scenario.begin_load(Habits(students=11, events_each=20_000, largest_batch=3, longest_pause_seconds=1.0))
+    scenario.begin_load(Habits(students=11, events_each=20_000, largest_batch=2, longest_pause_seconds=2.0))
     scenario.did("one submission sends nearly everything")
-    await scenario.acked(10_000)
+    await scenario.acked(6_000)
     await scenario.healed(everywhere=True)
-    await scenario.acked(5_000)
-    sent = Counter(one.content.submission for request in scenario.ledger.requests for one in request.elements)
-    assert sent[1] >= 0.9 * sent.total()
+    await scenario.acked(2_000)
+    taken = Counter(
+        one.content.submission
+        for request in scenario.ledger.requests
+        if request.outcome == "acked"
+        for one in request.elements
+    )
+    assert taken[1] >= 0.9 * taken.total()
     await scenario.finish()
 
 
