@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.bare_query < order.json > report.json
 
-No plan, no rounds, no count, no token: less than a reader can do that bounds its memory and gives links.
+No plan, no rounds, no count, no token: less than a reader can do that bounds its memory and gives links. The sessions
+have the reader's settings.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ import uvloop
 from tests.benchmarks.consumption import Watch
 from tests.benchmarks.measurement import UNDER_TEST
 from tests.benchmarks.summary import percentiles
+
+from quizstream.reader.select import SESSION_SETTINGS
 
 _PAGE = """
     SELECT convert_to(
@@ -79,7 +82,9 @@ async def ask(order: QueryOrder) -> QueryReport:
     """Ask without a pause."""
     submissions = cycle(order.submissions)
     watch = Watch({**order.watched, UNDER_TEST: [os.getpid()]})
-    sessions = [await asyncpg.connect(order.url) for _ in range(order.connections)]
+    sessions = [
+        await asyncpg.connect(order.url, server_settings=dict(SESSION_SETTINGS)) for _ in range(order.connections)
+    ]
     try:
         await _all(_Asking(submissions), sessions, order.warm_up_seconds)
         asking = _Asking(submissions)

@@ -25,7 +25,7 @@ PAGE = "?per_page=10000"
 QUERY = "bare query"
 DICTS = "FastAPI, dictionaries"
 MODELS = "FastAPI, response model"
-MEMORY = "memory of the reader, 16 connections"
+MEMORY = "memory of the reader, 4 connections"
 _SIZE_FOR_MODELS = 1_000
 _ATTEMPTS = 400  # of a size, by turns
 _PAGES_OF_LONGEST = storage.LONGEST_ATTEMPT_EVENTS // 10_000
@@ -119,7 +119,7 @@ class Readers:
     async def memory(self, events: int) -> Measurement:
         """Read attempts of one size from a reader that has read nothing else."""
         async with self.scene.command("reader", self.deployment, self.scene.shares.under_test) as reader:
-            return await self.get(reader, events, 16)
+            return await self.get(reader, events, 4)
 
     async def require_equal_answers(self, first: int, second: int) -> None:
         """See that two servers show the same events.

@@ -2,6 +2,7 @@ import asyncio
 import itertools
 import json
 import re
+import string
 import time
 import urllib.request
 import uuid
@@ -356,11 +357,12 @@ def test_any_events_come_out_as_the_obvious_rendering_has_them(
     asyncio.run(write_apart(database_url, [row._replace(submission_id=submission_id) for row in rows]))
     query = "&".join(f"include[]={member}" for member in MEMBERS)
     target = f"{PATH.replace('submissions/7', f'submissions/{submission_id}')}?{query}"
-    request = urllib.request.Request(base + target, headers={"Authorization": f"Bearer {token()}"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        body: bytes = response.read()
-    assert json.loads(body)["quiz_submission_events"] == expected(rows)
-    assert all(row.event_data.encode() in body for row in rows)
+    for condition in ({}, {"If-None-Match": '"another"'}):  # in one statement, and planned
+        request = urllib.request.Request(base + target, headers={"Authorization": f"Bearer {token()}", **condition})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            body: bytes = response.read()
+        assert json.loads(body)["quiz_submission_events"] == expected(rows)
+        assert all(row.event_data.encode() in body for row in rows)
 
 
 async def write_apart(database_url: str, rows: Sequence[Row]) -> None:
@@ -526,6 +528,42 @@ async def test_a_round_has_at_most_2000_events(database_url: str, session: Sessi
         assert await rounds_of(as_of=1_999, per_page=1_999) == [1_999]
 
 
+async def test_a_short_log_is_the_page_that_would_have_been_planned(api: Api, session: Session) -> None:
+    future = RECEIVED + timedelta(days=20)
+    await write(session, *(Row(number, future if number % 7 else RECEIVED) for number in range(90)))
+    for target in (PATH, f"{PATH}?per_page=200&as_of=70", PATH.replace("submissions/7", "submissions/8")):
+        at_once = await api.get(target)
+        planned = await api.get(target, If_None_Match='"another"')
+        assert at_once.status == planned.status == 200
+        assert at_once.body == planned.body
+        assert [at_once.headers[name] for name in ("ETag", "Link")] == [planned.headers[n] for n in ("ETag", "Link")]
+
+
+@pytest.mark.parametrize(
+    ("events", "data", "per_page", "is_short"),
+    [
+        (1_000, "1", 10_000, True),
+        (1_001, "1", 10_000, False),
+        (5, "1", 5, True),
+        (6, "1", 5, False),
+        (1, json.dumps("x" * 1_800), 100, True),
+        (1, json.dumps(string.printable * 20), 100, False),
+        (1, json.dumps("x" * 100_000), 100, False),  # compressed: its size is not known without decompressing it
+        (0, "1", 100, True),
+    ],
+)
+async def test_a_log_is_short_that_is_one_page_of_few_small_events(
+    database_url: str, session: Session, events: int, data: str, per_page: int, *, is_short: bool
+) -> None:
+    await write(session, *(Row(number, event_data=data) for number in range(events)))
+    resource = Resource(CourseId(1), QuizId(2), SubmissionId(7))
+    async with store_of(database_url) as (_, store), store.reading() as reading:
+        found = await reading.short_log(Selection(resource, None, None, 1, per_page, frozenset()))
+        planned = await reading.plan(Selection(resource, None, None, 1, per_page, frozenset()))
+    assert (found is not None) == is_short
+    assert found is None or found[0] == planned
+
+
 async def write_large(session: Session, events: int) -> None:
     await session.execute(
         "INSERT INTO quiz_submission_events SELECT n, 7, 1, 2, 1, gen_random_uuid(), 'x', null, $1, $1, null, "
@@ -674,6 +712,7 @@ def argument(value: object) -> str:
     return "null" if value is None else f"'{value}'"
 
 
+SHORT_ARGUMENTS = (7, 1, 2, None, 10**9, 1_000, "false", "true", "false")
 PLAN_ARGUMENTS = (7, 1, 2, None, 10**9, 10, 100, "false")
 ROUND_ARGUMENTS = (
     *(7, 1, 2, 1, 10**9, RECEIVED - timedelta(days=70), -1, 500),
@@ -716,7 +755,8 @@ BY_KEY = (
     r"(Index Scan using|Bitmap Index Scan on) quiz_submission_events_\w+_pkey .*\n\s+Index Cond: \(+submission_id = \$1"
 )
 each_statement = pytest.mark.parametrize(
-    ("name", "arguments"), [("plan_page", PLAN_ARGUMENTS), ("render_round", ROUND_ARGUMENTS)]
+    ("name", "arguments"),
+    [("short_log", SHORT_ARGUMENTS), ("plan_page", PLAN_ARGUMENTS), ("render_round", ROUND_ARGUMENTS)],
 )
 
 

@@ -1,7 +1,7 @@
 """Which events a page shows, and in which rounds they are read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from quizstream.contracts.errors import TryLater
 from quizstream.contracts.resources import MAX_ID, Attempt, Resource
-from quizstream.reader.page_query import Member
+from quizstream.reader.page_query import MEMBERS, Member
 from quizstream.runtime.postgres import UNREACHABLE, Connection, ReadPool, load_statements
 
 _SQL: Final = load_statements("quizstream.reader", "sql/events.sql")
@@ -91,6 +91,29 @@ class Reading:
         found: int = await self._connection.fetchval(_SQL["position"])
         return found
 
+    async def short_log(self, selection: Selection) -> tuple[PagePlan, bytes] | None:
+        """Give a page with its events, as `render` does, if it is a whole log of few, small events; else None.
+
+        Finding out that it is none costs as much as rendering a page, but at most 1,001 events.
+        """
+        if selection.page > 1:
+            return None
+        row = await self._connection.fetchrow(
+            _SQL["short_log"],
+            selection.resource.submission_id,
+            selection.resource.course_id,
+            selection.resource.quiz_id,
+            selection.attempt,
+            MAX_ID if selection.as_of is None else selection.as_of,
+            selection.per_page,
+            *_shown(selection),
+        )
+        if row is None or row["body"] is None:
+            return None
+        events = row["events_in_log"]
+        rounds = [Round(events, row["created_until"], row["occurred_until"])] if events else []
+        return PagePlan(row["attempt"], events, row["last_id"], BEFORE_ALL, rounds), row["body"]
+
     async def plan(self, selection: Selection) -> PagePlan:
         """Cut a page into rounds of at most 2,000 events and 4 MiB; a larger event is a round of its own."""
         rows = await self._connection.fetch(
@@ -126,7 +149,7 @@ class Reading:
             round_.events,
             round_.created_until,
             round_.occurred_until,
-            *(member in selection.included for member in ("client_timestamp", "received_at", "attempt")),
+            *_shown(selection),
         )
         if row is None or row["events"] != round_.events:
             raise TryLater("log_changed", "The log has just changed.")
@@ -183,6 +206,10 @@ class Store:
         """
         async with self.reading() as reading:
             await reading.position()
+
+
+def _shown(selection: Selection) -> Iterator[bool]:
+    return (member in selection.included for member in MEMBERS)
 
 
 def _plan(rows: Sequence[asyncpg.Record], *, begins_later: bool) -> PagePlan:

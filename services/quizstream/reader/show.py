@@ -119,7 +119,8 @@ class ShowEvents:
         return query, Selection(resource, attempt, query.as_of, query.page, query.per_page, query.included)
 
     async def _read(self, request: web.Request, query: PageQuery, selection: Selection, reading: Reading) -> _Begun:
-        plan = await reading.plan(selection)
+        short = await reading.short_log(selection) if _wants_body(request) else None
+        plan = short[0] if short else await reading.plan(selection)
         tag = entity_tag(selection, plan)
         headers: dict[str, str] = {
             hdrs.CACHE_CONTROL: CACHE_CONTROL,
@@ -131,6 +132,8 @@ class ShowEvents:
             return _Begun(304, headers, selection, plan, None, plan.after)
         if request.method == hdrs.METH_HEAD:
             return _Begun(200, headers, selection, plan, None, plan.after)
+        if short:
+            return _Begun(200, headers, selection, plan, short[1], plan.after)
         if not plan.rounds:
             return _Begun(200, headers, selection, plan, b"", plan.after)
         events, after = await reading.render(selection, plan, plan.rounds[0], plan.after)
@@ -185,6 +188,11 @@ def _token_in_query(request: web.Request) -> str:
     if not sent:
         raise TokenRefused("token_missing")
     return sent[-1]
+
+
+def _wants_body(request: web.Request) -> bool:
+    """Whether it is likely that a page will be sent: neither its head alone is asked for, nor what is new."""
+    return request.method == hdrs.METH_GET and hdrs.IF_NONE_MATCH not in request.headers
 
 
 def _has(request: web.Request, tag: str) -> bool:

@@ -4,6 +4,65 @@ SELECT coalesce(
     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0'::pg_lsn, 0
 )::bigint;
 
+-- name: short_log
+-- A whole log in one scan, where it is one page of at most 1,000 events of at most 2,097 bytes each, hence within 2 MiB:
+-- what teachers read of most attempts. Otherwise `body` is null, and the page has to be planned. Carrying the payloads
+-- until it is known whether they are wanted would cost more than rendering some in vain.
+-- $1 submission, $2 course, $3 quiz, $4 attempt or null for the latest, $5 largest id to be seen, $6 events of the page,
+-- $7 to $9 whether client_timestamp, received_at, attempt are shown. Sizes and rendering as in the statements below.
+WITH asked AS (
+    SELECT coalesce($4::integer, (SELECT latest_attempt FROM submissions WHERE submission_id = $1)) AS attempt
+), few AS (
+    SELECT
+        id,
+        attempt,
+        event_type,
+        event_data,
+        client_timestamp,
+        occurred_at,
+        received_at,
+        CASE WHEN occurred_at > received_at + interval '5 minutes' THEN received_at ELSE occurred_at END AS created_at,
+        pg_column_compression(event_data) IS NULL
+            AND pg_column_size(event_data)
+                + 6 * octet_length(event_type)
+                + CASE WHEN $7::boolean THEN 6 * coalesce(octet_length(client_timestamp), 0) ELSE 0 END
+                + 200 <= 2097 AS is_small
+    FROM quiz_submission_events
+    WHERE submission_id = $1 AND course_id = $2 AND quiz_id = $3 AND attempt = (SELECT attempt FROM asked) AND id <= $5
+    LIMIT least($6::bigint, 1000) + 1
+), log AS (
+    SELECT
+        count(*) AS events_in_log,
+        max(id) AS last_id,
+        max(created_at) AS created_until,
+        max(occurred_at) AS occurred_until,
+        count(*) <= least($6::bigint, 1000) AND coalesce(bool_and(is_small), true) AS is_short,
+        string_agg(
+            CASE WHEN is_small THEN concat(
+                '{"id":"', id,
+                '","event_type":', to_json(event_type),
+                ',"event_data":', event_data,
+                ',"created_at":', left(to_json(created_at AT TIME ZONE 'UTC')::text, 20), 'Z"',
+                CASE WHEN $7::boolean THEN ',"client_timestamp":' || coalesce(to_json(client_timestamp)::text, 'null')
+                END,
+                CASE WHEN $8::boolean THEN ',"received_at":"'
+                    || to_char(received_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') || '"' END,
+                CASE WHEN $9::boolean THEN ',"attempt":' || attempt END,
+                '}'
+            ) END,
+            ',' ORDER BY created_at, id
+        ) AS body
+    FROM few
+)
+SELECT
+    attempt,
+    events_in_log,
+    last_id,
+    created_until,
+    occurred_until,
+    CASE WHEN is_short THEN convert_to(coalesce(body, ''), 'UTF8') END AS body
+FROM asked CROSS JOIN log;
+
 -- name: plan_page
 -- What a page shows: the attempt, the size and largest id of its log, and the page cut into rounds of bounded memory.
 -- $1 submission, $2 course, $3 quiz, $4 attempt or null for the latest, $5 largest id to be seen, $6 events before the
