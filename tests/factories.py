@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from quizstream.contracts.records import StoredEvent
+from quizstream.contracts.records import Record, StoredEvent, encode_replayed
 from quizstream.contracts.timestamps import format_instant
 from quizstream.worker.batch import Entry, PartitionBatch, QuarantineRow, TopicPartition
+from quizstream.worker.event import from_stored
 
 TOPIC = "events"
 NOW = datetime.now(UTC)
@@ -54,10 +55,19 @@ def stored_event(
     )
 
 
+def event_record() -> Record:
+    return encode_replayed(stored_event())
+
+
 def part(
     contents: Sequence[StoredEvent | QuarantineRow], *, first_offset: int = 0, partition: int = 0, topic: str = TOPIC
 ) -> PartitionBatch:
-    entries = [
-        Entry(first_offset + index, 1_700_000_000_000 + index, b"{}", content) for index, content in enumerate(contents)
-    ]
+    entries = [_entry(first_offset + index, content) for index, content in enumerate(contents)]
     return PartitionBatch(TopicPartition(topic, partition), first_offset, entries)
+
+
+def _entry(offset: int, content: StoredEvent | QuarantineRow) -> Entry:
+    appended_at_ms = 1_700_000_000_000 + offset
+    if isinstance(content, QuarantineRow):
+        return Entry(offset, appended_at_ms, b"{}", content)
+    return Entry(offset, appended_at_ms, encode_replayed(content).value, from_stored(content))

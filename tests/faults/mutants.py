@@ -98,7 +98,7 @@ MUTANTS = (
         "event type not escaped",
         "repeat",
         "quarantined, though|lost|no new row|not so",
-        [Edit("worker/copy_rows.py", 'text.replace(_QUOTE, b"\\x01\\x01")', "text")],
+        [Edit("worker/event.py", 'text.replace(_QUOTE, b"\\x01\\x01")', "text")],
     ),
     Mutant(
         "a store set back is not noticed",
@@ -110,7 +110,7 @@ MUTANTS = (
         "ids not those of the records",
         "repeat",
         "out of order",
-        [Edit(STORE, "offset * PARTITIONS_PER_ID", "(offset ^ 1) * PARTITIONS_PER_ID")],
+        [Edit(STORE, "entry.offset * PARTITIONS_PER_ID", "(entry.offset ^ 1) * PARTITIONS_PER_ID")],
     ),
 )
 

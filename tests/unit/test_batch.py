@@ -2,9 +2,10 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.factories import part, stored_event
 
-from quizstream.worker.batch import Batch, count_rows, pack, split
+from quizstream.worker.batch import Batch, Gathered, count_rows, pack, split
 
 
 def sized(sizes: Sequence[Sequence[int]]) -> Batch:
@@ -12,7 +13,7 @@ def sized(sizes: Sequence[Sequence[int]]) -> Batch:
     return [
         one._replace(
             entries=[
-                entry._replace(value=b"x" * size)
+                replace(entry, value=b"x" * size)
                 for entry, size in zip(one.entries, sizes[one.partition.partition], strict=True)
             ]
         )
@@ -46,3 +47,15 @@ def test_splitting_keeps_every_record_in_order(sizes: list[list[int]], rows: int
         mine = [piece for piece in pieces if piece.partition == one.partition]
         assert [entry for piece in mine for entry in piece.entries] == list(one.entries)
         assert [piece.first_offset for piece in mine][1:] == [piece.next_offset for piece in mine][:-1]
+
+
+def test_what_was_gathered_of_a_partition_can_be_let_go() -> None:
+    first, second = part([stored_event()] * 3), part([stored_event()] * 2, partition=1, first_offset=7)
+    gathered = Gathered()
+    for one in (second, first):
+        gathered.add(one.partition, one.first_offset, one.entries[:1])
+        gathered.add(one.partition, one.first_offset + 1, one.entries[1:])
+    assert gathered.batch() == [first, second]
+    gathered.drop(first.partition)
+    assert gathered.batch() == [second]
+    assert (gathered.rows, gathered.size_bytes) == (2, sum(len(entry.value) for entry in second.entries))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quizstream.worker.copy_rows import quoted
+from quizstream.worker.event import quoted
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))

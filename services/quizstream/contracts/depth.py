@@ -62,7 +62,7 @@ def _peak(block: bytes) -> int:
 
 def may_be_too_deep(text: bytes) -> bool:
     """Tell, in one pass, whether `text` has so many brackets that its depth must be looked at."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
+    return len(text) > MAX_DEPTH and text.count(b"[") + text.count(b"{") > MAX_DEPTH
 
 
 def is_too_deep(text: bytes) -> bool:

@@ -5,6 +5,7 @@ can be cut out without being parsed: all members before it are scalars, and insi
 would begin a member's name is escaped, so the first `,"event_data":` is that of the record.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Final, NamedTuple
 
@@ -24,8 +25,9 @@ _EVENT_DATA: Final = b',"event_data":'
 _RAW: Final = b',"raw":'
 _SHARED: Final = b'"received_at":"%b","course_id":"%d","quiz_id":"%d","submission_id":"%d","attempt":%b,"actor":%b'
 _SOURCE: Final = b"/courses/%d/quizzes/%d/submissions/%d"
-_UUID: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z"
-_INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z"
+# Possessive quantifiers: nothing needs to be tried twice, which makes a fifth of the time.
+_UUID: Final = r"[0-9a-f]{8}+-[0-9a-f]{4}+-[0-9a-f]{4}+-[0-9a-f]{4}+-[0-9a-f]{12}+"
+_INSTANT: Final = r"[0-9]{4}+-[0-9]{2}+-[0-9]{2}+T[0-9]{2}+:[0-9]{2}+:[0-9]{2}+\.[0-9]{6}+Z"
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -47,8 +49,8 @@ class UnreadableRecord(Exception):  # noqa: N818  a situation, which the worker 
 
 
 RecordId = Annotated[int, msgspec.Meta(ge=1, le=MAX_ID)]
-RecordUuid = Annotated[str, msgspec.Meta(pattern=_UUID)]
-RecordInstant = Annotated[str, msgspec.Meta(pattern=_INSTANT)]
+RecordUuid = Annotated[str, msgspec.Meta(pattern=rf"^{_UUID}\Z")]
+RecordInstant = Annotated[str, msgspec.Meta(pattern=rf"^{_INSTANT}\Z")]
 RecordAttempt = Annotated[int, msgspec.Meta(ge=1, le=MAX_ATTEMPT)] | None
 
 
@@ -162,6 +164,19 @@ def _headers(record_id: str, record_type: str, source: bytes, time: bytes) -> He
     ]
 
 
+# What `RecordEncoder.encode_event` writes, as long as all texts are printable ASCII without escapes and no number is
+# so large that its bound would have to be looked at.
+_TEXT: Final = r"[ !#-\[\]-~]"
+_NUMBER: Final = r"[1-9][0-9]{0,17}+"
+_PLAIN_EVENT: Final = re.compile(
+    (
+        rf'\{{"event_id":"({_UUID})","event_type":("{_TEXT}{{1,{MAX_EVENT_TYPE_CHARACTERS}}}+"),'
+        rf'"client_timestamp":(?:null|("{_TEXT}*+")),"occurred_at":"({_INSTANT})","received_at":"({_INSTANT})",'
+        rf'"course_id":"({_NUMBER})","quiz_id":"({_NUMBER})","submission_id":"({_NUMBER})",'
+        rf'"attempt":(?:null|([1-9][0-9]{{0,3}}+)),"actor":(?:null|("{_TEXT}*+")),"event_data":(.*)\}}'
+    ).encode(),
+    re.DOTALL,
+)
 _EVENT_DECODER: Final = msgspec.json.Decoder(StoredEvent, strict=False)
 _QUARANTINE_DECODER: Final = msgspec.json.Decoder(QuarantinedElement, strict=False)
 
@@ -189,6 +204,16 @@ def decode_event(value: bytes | None) -> StoredEvent:
         raise UnreadableRecord("record_malformed") from None
     event.event_data = event_data
     return event
+
+
+def cut_event(value: bytes) -> Sequence[bytes] | None:
+    """Cut an event's record into the values of its eleven members, in the order in which `RecordEncoder` writes them.
+
+    The values of `event_type`, `client_timestamp` and `actor` are in quotation marks; null is no bytes. None where the
+    record has another form: then `decode_event`, which gives the same members much more slowly, decides.
+    """
+    found = _PLAIN_EVENT.fullmatch(value)
+    return None if found is None else found.groups(b"")
 
 
 def decode_quarantined(value: bytes | None) -> QuarantinedElement:

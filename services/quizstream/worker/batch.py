@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from quizstream.contracts.records import StoredEvent
+import msgspec
+
+from quizstream.worker.event import Event
 
 RawKind = Literal["element", "record"]
 
@@ -36,13 +38,13 @@ class QuarantineRow(NamedTuple):
     raw: bytes
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A record, decoded: an event to store, or what goes to quarantine in its stead."""
 
     offset: int
     appended_at_ms: int
     value: bytes
-    content: StoredEvent | QuarantineRow
+    content: Event | QuarantineRow
 
 
 class PartitionBatch(NamedTuple):
@@ -57,8 +59,39 @@ class PartitionBatch(NamedTuple):
         """Where the stored offset stands afterwards."""
         return self.entries[-1].offset + 1
 
+    def events(self) -> list[Event]:
+        """Give the events among the records, in order."""
+        return [entry.content for entry in self.entries if isinstance(entry.content, Event)]
+
 
 Batch = Sequence[PartitionBatch]
+
+
+class Gathered:
+    """Records that wait to be written."""
+
+    def __init__(self) -> None:
+        self._parts: dict[TopicPartition, tuple[int, list[Entry]]] = {}
+        self.rows = 0
+        self.size_bytes = 0
+
+    def add(self, partition: TopicPartition, first_offset: int, entries: Sequence[Entry]) -> None:
+        """Take records that continue what is there of their partition, or else begin at `first_offset`."""
+        self._parts.setdefault(partition, (first_offset, []))[1].extend(entries)
+        self._count(entries, 1)
+
+    def drop(self, partition: TopicPartition) -> None:
+        """Let go of a partition's records."""
+        _, entries = self._parts.pop(partition, (0, ()))
+        self._count(entries, -1)
+
+    def batch(self) -> Batch:
+        """Give what is there, in the order in which offsets are locked."""
+        return [PartitionBatch(key, first, entries) for key, (first, entries) in sorted(self._parts.items()) if entries]
+
+    def _count(self, entries: Sequence[Entry], sign: int) -> None:
+        self.rows += sign * len(entries)
+        self.size_bytes += sign * sum(len(entry.value) for entry in entries)
 
 
 def count_rows(batch: Batch) -> int:
@@ -78,6 +111,9 @@ def split(batch: Batch, rows: int) -> Iterator[Batch]:
 
 def pack(batch: Batch, rows: int, size_bytes: int) -> Iterator[Batch]:
     """Cut a batch into batches under both bounds; a record that is larger than the bound goes alone."""
+    if count_rows(batch) <= rows and sum(len(entry.value) for part in batch for entry in part.entries) <= size_bytes:
+        yield from filter(None, (batch,))
+        return
     packed: list[PartitionBatch] = []
     free_rows, free_bytes = rows, size_bytes
     for partition, first_offset, entries in batch:

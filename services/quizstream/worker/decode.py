@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from quizstream.contracts.depth import is_too_deep
 from quizstream.contracts.identity import content_hash
 from quizstream.contracts.partitions import submission_key
 from quizstream.contracts.records import (
     EVENT_TYPE,
     QUARANTINE_TYPE,
     QuarantinedElement,
-    StoredEvent,
     UnreadableRecord,
     decode_event,
     decode_quarantined,
 )
 from quizstream.worker.batch import Entry, QuarantineRow, TopicPartition
+from quizstream.worker.event import Event, read_event
 
 _CE_TYPE: Final = "ce_type"
+_EVENT: Final = (_CE_TYPE, EVENT_TYPE.encode())
+_QUARANTINED: Final = (_CE_TYPE, QUARANTINE_TYPE.encode())
 
 
 class LogRecord(Protocol):
@@ -42,15 +43,16 @@ def decode(record: LogRecord, *, quarantine_topic: str) -> Entry:
     return Entry(record.offset, record.timestamp, record.value or b"", content)
 
 
-def quarantine_id_of(event: StoredEvent) -> str:
+def quarantine_id_of(event: Event) -> str:
     """Give the id under which an event is quarantined: its own, or that of the row from which it came."""
-    return event.quarantine_id or event.event_id
+    return event.quarantine_id or event.event_id.decode()
 
 
-def refuse(source: TopicPartition, entry: Entry, event: StoredEvent, sqlstate: str | None) -> QuarantineRow:
-    """Give the quarantine row of an event that the database does not take."""
+def refuse(source: TopicPartition, entry: Entry, sqlstate: str | None) -> QuarantineRow:
+    """Give the quarantine row of a record whose event the database does not take."""
+    event = decode_event(entry.value)
     return QuarantineRow(
-        quarantine_id=quarantine_id_of(event),
+        quarantine_id=event.quarantine_id or event.event_id,
         submission_id=event.submission_id,
         course_id=event.course_id,
         quiz_id=event.quiz_id,
@@ -68,31 +70,28 @@ def refuse(source: TopicPartition, entry: Entry, event: StoredEvent, sqlstate: s
     )
 
 
-def _read_event(record: LogRecord) -> StoredEvent:
-    _check_type(record, EVENT_TYPE)
-    event = decode_event(record.value)
+def _read_event(record: LogRecord) -> Event:
+    _check_type(record, _EVENT)
+    event = read_event(record.value)
     _check_key(record, event.submission_id)
-    if is_too_deep(event.event_data):
-        raise UnreadableRecord("event_data_too_deep")
     return event
 
 
 def _read_quarantined(record: LogRecord) -> QuarantineRow:
-    _check_type(record, QUARANTINE_TYPE)
+    _check_type(record, _QUARANTINED)
     element = decode_quarantined(record.value)
-    _check_key(record, element.submission_id)
+    _check_key(record, submission_key(element.submission_id))
     return _from_gateway(record, element)
 
 
-def _check_type(record: LogRecord, expected: str) -> None:
-    for name, value in record.headers:
-        if name == _CE_TYPE and value != expected.encode():
-            raise UnreadableRecord("record_type_unknown")
+def _check_type(record: LogRecord, expected: tuple[str, bytes]) -> None:
+    if expected not in record.headers and any(name == _CE_TYPE for name, _ in record.headers):
+        raise UnreadableRecord("record_type_unknown")
 
 
-def _check_key(record: LogRecord, submission_id: int) -> None:
+def _check_key(record: LogRecord, expected: bytes) -> None:
     # A submission in two partitions would lose its order and its one writer.
-    if record.key != submission_key(submission_id):
+    if record.key != expected:
         raise UnreadableRecord("record_key_mismatch")
 
 

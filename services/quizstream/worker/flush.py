@@ -9,7 +9,6 @@ from typing import Final, Protocol
 import asyncpg
 import structlog
 
-from quizstream.contracts.records import StoredEvent
 from quizstream.runtime.postgres import UNREACHABLE, connection
 from quizstream.worker.batch import Batch, count_rows, split
 from quizstream.worker.months import make_months, month_of, months_ahead
@@ -126,12 +125,7 @@ class Flusher:
     async def _months_made(self, batch: Batch) -> bool:
         try:
             await self._make_months(
-                {
-                    entry.content.occurred_at[: len("2026-11")]
-                    for part in batch
-                    for entry in part.entries
-                    if isinstance(entry.content, StoredEvent)
-                }
+                {event.occurred_at[: len("2026-11")].decode() for part in batch for event in part.events()}
             )
         except (asyncpg.PostgresError, *UNREACHABLE) as error:
             log.warning("months_not_made", error=type(error).__name__)

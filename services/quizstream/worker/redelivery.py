@@ -1,43 +1,47 @@
 """Recognising events that are stored already, and choosing the cheaper way to store the others."""
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
-from quizstream.contracts.records import StoredEvent
 from quizstream.worker.copy_rows import EventRow
+from quizstream.worker.event import Event
 
-EventKey = tuple[int, str]
+EventKey: TypeAlias = bytes
 
-REMEMBERED_IDS: Final = 200_000  # about 40 MB; the last 20 s at 10,000 events a second: browsers repeat after 15
+REMEMBERED_IDS: Final = 200_000  # up to 50 MB; the last 20 s at 10,000 events a second: browsers repeat after 15
 RECENT_FLUSHES: Final = 9
 _AHEAD: Final = timedelta(days=1)
 
 
-def key_of(event: StoredEvent) -> EventKey:
+def key_of(event: Event) -> EventKey:
     """Give what makes an event the same: its id, of which its submission is a part."""
-    return event.submission_id, event.event_id
+    return event.event_id + event.submission_id
 
 
-def filed_by_receipt(event: StoredEvent) -> bool:
+def filed_by_receipt(event: Event) -> bool:
     """Tell whether another delivery of the same content may be filed under another time.
 
     That is so where the stamp is not credible at receipt, or comes close to that border; then the primary key, of
     which the time is a part, does not see the repetition. Events without a stamp have random ids: no repetition is
     recognised, and none need be looked for.
     """
-    if event.client_timestamp is None:
+    if event.occurred_at < event.received_at or not event.is_stamped:  # of equal form: they compare as times do
         return False
     if event.occurred_at == event.received_at:
         return True
-    if event.occurred_at < event.received_at:  # texts of equal form: they compare as times do
-        return False
-    return datetime.fromisoformat(event.occurred_at) > datetime.fromisoformat(event.received_at) + _AHEAD
+    return _instant(event.occurred_at) > _instant(event.received_at) + _AHEAD
+
+
+def _instant(text: bytes) -> datetime:
+    return datetime.fromisoformat(text.decode())
 
 
 class RecentIds:
-    """Ids this worker stored lately; a bounded memory that forgets the oldest.
+    """Ids this worker stored lately: at least `capacity` of them and at most twice as many, then the oldest go.
+
+    A flush may bring it above that by what it stored.
 
     Safe, because an id enters only after its transaction is committed, and all are forgotten whenever a stored offset
     is not where it was left: the rows may have gone back with it (a restore).
@@ -45,30 +49,32 @@ class RecentIds:
 
     def __init__(self, capacity: int = REMEMBERED_IDS) -> None:
         self._capacity = capacity
-        self._keys: OrderedDict[EventKey, None] = OrderedDict()
+        self._newer: set[EventKey] = set()
+        self._older: set[EventKey] = set()
 
-    def __contains__(self, key: EventKey) -> bool:
-        return key in self._keys
+    def among(self, keys: Collection[EventKey]) -> Collection[EventKey]:
+        """Give those of `keys` that are remembered."""
+        return self._newer.intersection(keys) | self._older.intersection(keys)
 
     def remember(self, keys: Iterable[EventKey]) -> None:
-        """Add keys, the newest last."""
-        self._keys.update(dict.fromkeys(keys))
-        while len(self._keys) > self._capacity:
-            self._keys.popitem(last=False)
+        """Add keys."""
+        self._newer.update(keys)
+        if len(self._newer) >= self._capacity:
+            self._newer, self._older = set(), self._newer
 
     def clear(self) -> None:
         """Forget all."""
-        self._keys.clear()
+        self._newer, self._older = set(), set()
 
 
-def without_repetitions(rows: Sequence[EventRow], stored: RecentIds) -> list[EventRow]:
+def without_repetitions(rows: Sequence[EventRow], stored: RecentIds) -> Mapping[EventKey, EventRow]:
     """Keep the first of equal events, and none that is known to be stored."""
     fresh: dict[EventKey, EventRow] = {}
     for row in rows:
-        key = key_of(row.event)
-        if key not in stored:
-            fresh.setdefault(key, row)
-    return list(fresh.values())
+        fresh.setdefault(key_of(row.event), row)
+    for key in stored.among(fresh):
+        del fresh[key]
+    return fresh
 
 
 class MergeChoice:

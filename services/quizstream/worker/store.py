@@ -1,20 +1,20 @@
 """One flush: rows, quarantine, attempts and offsets of some partitions in one transaction."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
 import asyncpg
 
-from quizstream.contracts.records import StoredEvent
 from quizstream.runtime import crash_points
 from quizstream.runtime.postgres import UNREACHABLE, Connection, connection, load_statements
 from quizstream.worker.attempts import walk
 from quizstream.worker.batch import Batch, PartitionBatch, QuarantineRow, TopicPartition
-from quizstream.worker.copy_rows import COLUMNS, DELIMITER, QUOTE, EventRow, encode_slices
+from quizstream.worker.copy_rows import COLUMNS, EventRow, encode_slices
 from quizstream.worker.decode import quarantine_id_of, refuse
-from quizstream.worker.redelivery import MergeChoice, RecentIds, filed_by_receipt, key_of, without_repetitions
+from quizstream.worker.event import DELIMITER, QUOTE, Event
+from quizstream.worker.redelivery import EventKey, MergeChoice, RecentIds, filed_by_receipt, without_repetitions
 from quizstream.worker.sqlstate import verdict
 
 APPLICATION_NAME: Final = "quizstream-worker"
@@ -129,18 +129,18 @@ class Store:
             if len(parts) < len(batch):
                 self._recent.clear()  # the rows may have gone back with the offsets: a restore
             rows, grown = await self._file(session, parts, fenced)
-            fresh = await self._without_stored(session, rows)
-            inserted = await self._insert(session, fresh, isolate=isolate, also_refused=also_refused)
+            fresh = without_repetitions(rows, self._recent)
+            new = await self._without_stored(session, fresh)
+            inserted = await self._insert(session, new, isolate=isolate, also_refused=also_refused)
             quarantined = [*_already_quarantined(parts), *inserted.refused]
             await session.executemany(_SQL["quarantine"], quarantined)
             await _settle_replayed(session, rows, inserted.refused)
             if grown:
-                await session.execute(_SQL["raise_attempts"], list(grown), list(grown.values()))
+                await session.execute(_SQL["raise_attempts"], [*map(int, grown)], [*grown.values()])
             await _advance(session, parts)
             crash_points.reached("worker_before_commit")
         crash_points.reached("worker_after_commit")
-        refused = {row.quarantine_id for row in inserted.refused}  # a replay of these must reach the database
-        self._recent.remember(key_of(row.event) for row in rows if quarantine_id_of(row.event) not in refused)
+        self._recent.remember(_stored_keys(fresh, inserted.refused))
         return Written(
             next_offsets={part.partition: part.next_offset for part in parts},
             left_out={
@@ -204,36 +204,33 @@ class Store:
 
     async def _file(
         self, session: Connection, parts: Sequence[PartitionBatch], fenced: Mapping[TopicPartition, "_Fence"]
-    ) -> tuple[list[EventRow], dict[int, int]]:
+    ) -> tuple[list[EventRow], dict[bytes, int]]:
         """Give each event its row id and its attempt, in the order of the records."""
-        sources = [
-            (part.partition, entry, entry.content)
-            for part in parts
-            for entry in part.entries
-            if isinstance(entry.content, StoredEvent)
-        ]
-        submissions = {event.submission_id for _, _, event in sources}
+        submissions = {event.submission_id for part in parts for event in part.events()}
         latest = {
-            row["submission_id"]: row["latest_attempt"]
-            for row in await session.fetch(_SQL["latest_attempts"], list(submissions))
+            b"%d" % row["submission_id"]: row["latest_attempt"]
+            for row in await session.fetch(_SQL["latest_attempts"], [*map(int, submissions)])
         }
-        attempts, grown = walk((event for _, _, event in sources), latest)
-        rows = [
-            EventRow(_row_id(partition, entry.offset, fenced[partition].id_base), attempt, event, partition, entry)
-            for (partition, entry, event), attempt in zip(sources, attempts, strict=True)
-        ]
+        rows: list[EventRow] = []
+        grown: dict[bytes, int] = {}
+        for part in parts:
+            walked = walk(part.events(), latest)
+            latest |= walked.grown
+            grown |= walked.grown
+            rows += _rows(part, walked.attempts, fenced[part.partition].id_base)
+            await asyncio.sleep(0)  # heartbeats go on
         return rows, grown
 
-    async def _without_stored(self, session: Connection, rows: Sequence[EventRow]) -> list[EventRow]:
-        """Drop repetitions: within the flush, of what was stored lately, and those the primary key cannot see."""
-        fresh = without_repetitions(rows, self._recent)
-        doubtful = [key_of(row.event) for row in fresh if filed_by_receipt(row.event)]
+    async def _without_stored(self, session: Connection, fresh: Mapping[EventKey, EventRow]) -> list[EventRow]:
+        """Drop repetitions that the primary key cannot see."""
+        doubtful = [row.event for row in fresh.values() if filed_by_receipt(row.event)]
         if not doubtful:
-            return fresh
-        submissions, ids = map(list, zip(*doubtful, strict=True))
+            return [*fresh.values()]
+        submissions = [int(event.submission_id) for event in doubtful]
+        ids = [event.event_id.decode() for event in doubtful]
         found = await session.fetch(_SQL["known_events"], submissions, ids)
-        known = {(row["submission_id"], str(row["event_id"])) for row in found}
-        return [row for row in fresh if key_of(row.event) not in known]
+        known = {b"%b%d" % (str(row["event_id"]).encode(), row["submission_id"]) for row in found}
+        return [row for key, row in fresh.items() if key not in known]
 
     async def _insert(
         self, session: Connection, rows: Sequence[EventRow], *, isolate: bool, also_refused: Collection[str]
@@ -247,7 +244,7 @@ class Store:
                 raise
             sqlstate = error.sqlstate
         if len(rows) == 1:
-            return Inserted(0, [refuse(rows[0].source, rows[0].entry, rows[0].event, sqlstate)])
+            return Inserted(0, [refuse(rows[0].source, rows[0].entry, sqlstate)])
         middle = len(rows) // 2
         left = await self._insert(session, rows[:middle], isolate=isolate, also_refused=also_refused)
         right = await self._insert(session, rows[middle:], isolate=isolate, also_refused=also_refused)
@@ -291,8 +288,21 @@ def _columns(partitions: Collection[TopicPartition]) -> tuple[list[str], list[in
     return [topic for topic, _ in partitions], [partition for _, partition in partitions]
 
 
-def _row_id(source: TopicPartition, offset: int, id_base: int) -> int:
-    return id_base + offset * PARTITIONS_PER_ID + source.partition
+def _rows(part: PartitionBatch, attempts: Iterable[int], id_base: int) -> list[EventRow]:
+    base, attempt = id_base + part.partition.partition, iter(attempts)
+    return [
+        EventRow(base + entry.offset * PARTITIONS_PER_ID, next(attempt), entry.content, part.partition, entry)
+        for entry in part.entries
+        if isinstance(entry.content, Event)
+    ]
+
+
+def _stored_keys(rows: Mapping[EventKey, EventRow], refused: Sequence[QuarantineRow]) -> Collection[EventKey]:
+    """Give the keys without those of refused rows: a replay of these must reach the database."""
+    if not refused:
+        return rows.keys()
+    ids = {row.quarantine_id for row in refused}
+    return [key for key, row in rows.items() if quarantine_id_of(row.event) not in ids]
 
 
 def _already_quarantined(parts: Sequence[PartitionBatch]) -> list[QuarantineRow]:
@@ -327,7 +337,7 @@ async def _settle_replayed(session: Connection, rows: Sequence[EventRow], refuse
         return
     again = [row for row in refused if row.quarantine_id in replayed]
     stored = [row for key, row in replayed.items() if key not in {row.quarantine_id for row in again}]
-    marks = [refuse(row.source, row.entry, row.event, None)._replace(reason="replayed", raw=b"") for row in stored]
+    marks = [refuse(row.source, row.entry, None)._replace(reason="replayed", raw=b"") for row in stored]
     await session.executemany(_SQL["quarantine"], marks)
     await session.execute(_SQL["mark_stored"], [row.quarantine_id for row in marks])
     await session.executemany(_SQL["mark_refused_again"], [(row.quarantine_id, row.sqlstate) for row in again])
