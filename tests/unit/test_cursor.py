@@ -2,7 +2,7 @@ import pytest
 from tests.factories import FakeRecord
 
 from quizstream.worker.batch import TopicPartition
-from quizstream.worker.cursor import Cursor, RecordsMissing, TopicMadeAnew
+from quizstream.worker.cursor import Cursor, TopicMadeAnew
 
 HERE = TopicPartition("events", 3)
 
@@ -15,10 +15,16 @@ def test_records_that_are_stored_already_are_passed_over() -> None:
 
 def test_a_gap_in_what_comes_is_not_written_over() -> None:
     cursor = Cursor(HERE, 5)
-    assert len(list(cursor.admit([FakeRecord(5)]))) == 1
-    with pytest.raises(RecordsMissing):
-        list(cursor.admit([FakeRecord(7)]))
+    assert len(cursor.admit([FakeRecord(5)])) == 1
+    assert list(cursor.admit([FakeRecord(7)])) == []
     assert cursor.expected == 6
+
+
+def test_what_comes_before_a_gap_is_taken() -> None:
+    cursor = Cursor(HERE, 5)
+    records = [FakeRecord(offset) for offset in (4, 5, 6, 8, 9)]
+    assert [record.offset for record in cursor.admit(records)] == [5, 6]
+    assert cursor.expected == 7
 
 
 def test_a_gap_right_after_seeking_is_the_logs_own() -> None:

@@ -1,6 +1,6 @@
 """Which records of a partition continue the store."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quizstream.worker.batch import TopicPartition
@@ -16,10 +16,6 @@ class TopicMadeAnew(Exception):  # noqa: N818  a situation, which only an operat
             f"topic {topic}, partition {number}: {reason}; if the topic was made anew on purpose, run "
             "`quizstream migrate --adopt-topic`"
         )
-
-
-class RecordsMissing(Exception):  # noqa: N818  a situation, answered by reading again from the expected offset
-    """What came does not continue what came before."""
 
 
 @dataclass(slots=True)
@@ -41,24 +37,31 @@ class Cursor:
         """The offset to seek to: one record earlier where there is something to check."""
         return self.expected if self.appended_at_ms is None else self.expected - 1
 
-    def admit(self, records: Iterable[LogRecord]) -> Iterator[LogRecord]:
-        """Give the records that continue the store and move on behind them.
+    def admit(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+        """Give those of these records, in the order of the log, that continue the store, and move on behind them.
+
+        What comes behind a gap is not given: then `expected` is still within, or before, the records. Reading again
+        from there shows whether the gap is the log's own.
 
         Raises:
             TopicMadeAnew: the record before the expected one is not the one that was stored.
-            RecordsMissing: there is a gap, and it is not the log's own.
 
         """
-        for record in records:
-            if record.offset < self.expected:
-                self._check(record)
-                continue
-            if record.offset > self.expected and not self.just_placed:
-                raise RecordsMissing
-            self.appended_at_ms = None
-            self.just_placed = False
-            self.expected = record.offset + 1
-            yield record
+        if records and records[0].offset < self.expected:
+            records = self._new(records)
+        if not records or (records[0].offset > self.expected and not self.just_placed):
+            return ()
+        run = _until_gap(records)
+        self.appended_at_ms = None
+        self.just_placed = False
+        self.expected = run[-1].offset + 1
+        return run
+
+    def _new(self, records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+        old = [record for record in records if record.offset < self.expected]
+        for record in old:
+            self._check(record)
+        return records[len(old) :]
 
     def _check(self, record: LogRecord) -> None:
         if self.appended_at_ms is None or record.offset != self.expected - 1:
@@ -66,3 +69,10 @@ class Cursor:
         if record.timestamp != self.appended_at_ms:
             raise TopicMadeAnew(self.partition, f"record {record.offset} is not the one that was stored")
         self.appended_at_ms = None
+
+
+def _until_gap(records: Sequence[LogRecord]) -> Sequence[LogRecord]:
+    first = records[0].offset
+    if records[-1].offset - first == len(records) - 1:
+        return records
+    return [record for number, record in enumerate(records) if record.offset == first + number]

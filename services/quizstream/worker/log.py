@@ -22,8 +22,8 @@ from quizstream.worker.decode import LogRecord
 
 log: Final = structlog.get_logger(__name__)
 
-FETCH_BYTES: Final = 16 * 2**20  # of one answer of a broker; one larger record is still sent whole
-PARTITION_FETCH_BYTES: Final = 4 * 2**20
+FETCH_BYTES: Final = 4 * 2**20  # of one answer of a broker, which the client keeps; one larger record is sent whole
+PARTITION_FETCH_BYTES: Final = 2**20
 ASK_SECONDS: Final = 10.0
 METADATA_MAX_AGE_MS: Final = 10_000  # after it, partitions that the topic has gained are noticed
 
