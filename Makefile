@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.set-up
+export COMPOSE_FILE ?= deploy/compose.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-containers faults soak backlog bench bench-large bench-check bench-baseline \
-	check format lock clean
+.PHONY: help setup run up down logs test test-containers faults soak backlog \
+	bench bench-large bench-check bench-baseline check format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -25,6 +26,16 @@ $(STAMP): requirements.lock pyproject.toml
 
 run: setup ## Run everything on this machine: Kafka, PostgreSQL, gateway, worker, reader
 	$(BIN)/quizstream dev
+
+up: ## Run everything in containers on this machine (needs Docker with compose); API on 127.0.0.1:8080
+	deploy/compose/make-secrets
+	docker compose up --build --detach --wait
+
+down: ## Stop the containers; their data stays (with VOLUMES=--volumes it goes too)
+	docker compose down $(VOLUMES)
+
+logs: ## Follow the logs of the containers
+	docker compose logs --follow --tail 50
 
 test: check ## Run all that gates a change: format, lint, types, import rules, tests
 	$(BIN)/pytest
@@ -69,11 +80,14 @@ format: setup ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: setup ## Resolve the Python packages and Kafka's jars anew, into their two lock files
-	env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL \
-		$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
-		--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
-		--output-file requirements.lock pyproject.toml
+LOCK = env -u PIP_FIND_LINKS -u PIP_INDEX_URL -u PIP_EXTRA_INDEX_URL \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+lock: setup ## Resolve the Python packages and Kafka's jars anew, into their lock files
+	$(LOCK) --all-extras --output-file requirements.lock pyproject.toml
+	$(LOCK) --constraints requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	echo hatchling | $(LOCK) --constraints requirements.lock --output-file deploy/build-requirements.lock -
 	$(BIN)/python -m quizstream.local.jars > kafka_jars.lock.new
 	mv kafka_jars.lock.new services/quizstream/local/kafka_jars.lock
 
