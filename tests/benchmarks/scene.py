@@ -23,8 +23,8 @@ from quizstream.local.processes import Engine, Program
 from quizstream.runtime.kafka import TopicShape, ensure_topics
 from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.worker.batch import TopicPartition
-from quizstream.worker.log import log_ends
 from quizstream.worker.migrate import migrate
+from quizstream.worker.onlooker import onlooker
 
 ROOT = Path(__file__).parents[2]
 ORIGIN = "https://canvas.example.edu"
@@ -131,10 +131,9 @@ class Scene:
 
     async def records_in(self, topic: str, *, partitions: int = 12) -> int:
         """Count the records of a topic of which none was removed."""
-        ends = await log_ends(
-            KafkaAccess(self.bootstrap_servers), [TopicPartition(topic, number) for number in range(partitions)]
-        )
-        return sum(ends.values())
+        async with onlooker(KafkaAccess(self.bootstrap_servers)) as looking:
+            bounds = await looking.bounds([TopicPartition(topic, number) for number in range(partitions)])
+        return sum(end for _, end in bounds.values())
 
     @asynccontextmanager
     async def command(

@@ -17,6 +17,7 @@ from tests.workers import publish, records_of, stored
 from quizstream.contracts.metrics import PROCESS_METRICS, WORKER_METRICS
 from quizstream.contracts.partitions import partition_of
 from quizstream.contracts.topics import quarantine_topic
+from quizstream.runtime.kafka_access import kafka_access
 from quizstream.runtime.lifecycle import Lifetime
 from quizstream.runtime.telemetry import Meters
 from quizstream.worker.app import writing
@@ -118,7 +119,7 @@ async def test_the_age_is_known_while_another_session_keeps_the_worker_from_writ
 
 @pytest.fixture
 def backlog(settings: WorkerSettings) -> Backlog:
-    return Backlog(settings.database_url.get_secret_value(), settings.kafka_bootstrap_servers, settings.consumer_group)
+    return Backlog(settings.database_url.get_secret_value(), kafka_access(settings), settings.consumer_group)
 
 
 def partitions_of(settings: WorkerSettings) -> list[TopicPartition]:

@@ -21,7 +21,7 @@ from quizstream.runtime.kafka import KafkaRefused, TopicShape, describe_topic, e
 from quizstream.runtime.kafka_access import KafkaAccess, kafka_access
 from quizstream.runtime.settings import KafkaSettings
 from quizstream.worker.batch import TopicPartition
-from quizstream.worker.log import log_ends
+from quizstream.worker.onlooker import onlooker
 
 SECRET_ENVIRONMENT = "QUIZSTREAM_KAFKA_SASL_PASSWORD"
 ONE_PARTITION = {"min.insync.replicas": "1"}
@@ -73,7 +73,8 @@ async def works(access: KafkaAccess, topic: str) -> None:
         batch.append(b"1", b"{}", [])
         await batch.write()
     partition = TopicPartition(topic, 0)
-    assert await log_ends(access, [partition]) == {partition: 1}
+    async with onlooker(access) as looking:
+        assert await looking.bounds([partition]) == {partition: (0, 1)}
     assert await access.refusal() is None
 
 

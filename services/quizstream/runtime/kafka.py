@@ -11,16 +11,17 @@ aiokafka carries no types; beside `kafka_access` and the worker's consumer this 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidTimestampError,
+    KafkaConnectionError,
     KafkaError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
@@ -214,7 +215,13 @@ async def _stop(client: AIOKafkaProducer) -> None:
     await client.client.close()
 
 
-async def _start(client: AIOKafkaProducer) -> None:
+async def start(client: AIOKafkaProducer | AIOKafkaConsumer) -> None:
+    """Start a client, and let that come to its end also when it is cancelled.
+
+    Raises:
+        KafkaError, OSError, TimeoutError: no broker answered within `START_TIMEOUT_SECONDS`.
+
+    """
     starting = asyncio.create_task(client.start())
     try:
         await asyncio.wait((starting,), timeout=START_TIMEOUT_SECONDS)
@@ -233,6 +240,25 @@ def _options(access: KafkaAccess) -> Mapping[str, object]:
         return access.client_options()
     except KafkaError as error:
         raise KafkaRefused(str(error)) from error
+
+
+@contextmanager
+def ended_by_us_only() -> Iterator[None]:
+    """Take a cancellation that nobody asked for as the failure that it is.
+
+    aiokafka cancels whoever waits for a connection that it gives up; a task would pass for one that was told to end.
+
+    Raises:
+        KafkaConnectionError: a connection was given up.
+
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise KafkaConnectionError from None
 
 
 @asynccontextmanager
@@ -255,7 +281,7 @@ async def producer(access: KafkaAccess, *, client_id: str) -> AsyncIterator[Prod
         request_timeout_ms=round(REQUEST_TIMEOUT_SECONDS * 1000),
     )
     try:
-        await _start(client)
+        await start(client)
     except (KafkaError, OSError, TimeoutError) as error:
         await client.stop()
         raise KafkaUnreachable(type(error).__name__) from error
@@ -273,9 +299,10 @@ async def producer(access: KafkaAccess, *, client_id: str) -> AsyncIterator[Prod
 async def _admin(access: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
     client = AIOKafkaAdminClient(**_options(access), request_timeout_ms=round(REQUEST_TIMEOUT_SECONDS * 1000))
     try:
-        async with asyncio.timeout(START_TIMEOUT_SECONDS):
-            await client.start()
-        yield client
+        with ended_by_us_only():
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                await client.start()
+            yield client
     except (KafkaError, OSError, TimeoutError) as error:
         if reason := await access.refusal():
             raise KafkaRefused(reason) from error

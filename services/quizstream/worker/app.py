@@ -117,7 +117,7 @@ class Assembly:
         self._flusher = Flusher(
             self._store, partial(make_missing_months, self._database_url), self._stopping, observer.flush_failed
         )
-        self._backlog = Backlog(self._database_url, settings.kafka_bootstrap_servers, settings.consumer_group)
+        self._backlog = Backlog(self._database_url, self._access, settings.consumer_group)
         self._watch = Watch(settings.rejoin_after_seconds)
         self._log: Log | None = None
 

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import asyncpg
 import structlog
 
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.runtime.postgres import UNREACHABLE, connection, load_statements
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.onlooker import ASK_SECONDS, committed_offsets, onlooker
@@ -25,9 +26,9 @@ class Unstored(NamedTuple):
 class Backlog:
     """Compares log and store; while the store is away nobody writes to it, so what it last said still holds."""
 
-    def __init__(self, database_url: str, bootstrap_servers: str, group: str) -> None:
+    def __init__(self, database_url: str, access: KafkaAccess, group: str) -> None:
         self._database_url = database_url
-        self._bootstrap_servers = bootstrap_servers
+        self._access = access
         self._group = group
         self._stored: dict[TopicPartition, int] = {}
         self._known: Mapping[TopicPartition, Unstored] = {}
@@ -45,7 +46,7 @@ class Backlog:
 
         """
         await self._ask_store(partitions, written)
-        async with onlooker(self._bootstrap_servers) as looking:
+        async with onlooker(self._access) as looking:
             bounds = await looking.bounds(partitions)
             first = {
                 partition: max(self._stored[partition], begin)
@@ -58,8 +59,8 @@ class Backlog:
                 if partition in first and first[partition] == found.offset
             }
             unread = {partition: offset for partition, offset in first.items() if partition not in known}
-            read = await looking.appended_at_ms(unread) if unread else {}
-        self._known = known | {partition: Unstored(unread[partition], at_ms) for partition, at_ms in read.items()}
+            read = await looking.records_at(unread) if unread else {}
+        self._known = known | {partition: Unstored(unread[partition], one.timestamp) for partition, one in read.items()}
         return self._known
 
     async def _ask_store(self, partitions: Collection[TopicPartition], written: Mapping[TopicPartition, int]) -> None:
@@ -73,7 +74,7 @@ class Backlog:
                 self._stored[partition] = max(offset, self._stored.get(partition, 0))
             unknown = [partition for partition in partitions if partition not in self._stored]
             if unknown:
-                self._stored |= await committed_offsets(self._bootstrap_servers, self._group, unknown)
+                self._stored |= await committed_offsets(self._access, self._group, unknown)
             return
         found = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         self._stored = {partition: found.get(partition, 0) for partition in partitions}

@@ -13,7 +13,9 @@ from quizstream.contracts.topics import PlannedTopic, planned_topics, weaknesses
 from quizstream.runtime.kafka import KafkaRefused, KafkaUnreachable, describe_topic
 from quizstream.runtime.kafka_access import KafkaAccess, kafka_access
 from quizstream.runtime.settings import KafkaSettings
-from quizstream.worker.log import newest_record
+from quizstream.worker.batch import TopicPartition
+from quizstream.worker.decode import LogRecord
+from quizstream.worker.onlooker import onlooker
 
 PUBLISHED_WITHIN_SECONDS: Final = 5.0  # the promise: by then an answer is given
 
@@ -47,7 +49,7 @@ async def _check_clock(access: KafkaAccess, topic: str) -> list[Finding]:
     """Compare the clocks of gateway and broker at the newest event: Kafka tells the time in records only."""
     described = await describe_topic(access, topic)
     try:
-        newest = None if described is None else await newest_record(access, topic, described.partitions)
+        newest = None if described is None else await _newest_record(access, topic, described.partitions)
         if newest is None or newest.value is None:
             return []
         event = decode_event(newest.value)
@@ -57,6 +59,14 @@ async def _check_clock(access: KafkaAccess, topic: str) -> list[Finding]:
         return []  # received long ago
     received = datetime.fromisoformat(event.received_at).timestamp()
     return clock_finding("kafka", newest.timestamp / 1000, received, received + PUBLISHED_WITHIN_SECONDS)
+
+
+async def _newest_record(access: KafkaAccess, topic: str, partitions: int) -> LogRecord | None:
+    async with onlooker(access) as looking:
+        bounds = await looking.bounds([TopicPartition(topic, number) for number in range(partitions)])
+        last = {partition: end - 1 for partition, (begin, end) in bounds.items() if end > begin}
+        records = await looking.records_at(last) if last else {}
+    return max(records.values(), key=lambda record: record.timestamp, default=None)
 
 
 def _remedy(sentence: str, planned: PlannedTopic) -> str:

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from quizstream.runtime import crash_points
+from quizstream.runtime.kafka import ended_by_us_only
 from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.decode import LogRecord
@@ -113,7 +114,8 @@ class Log(ConsumerRebalanceListener):
             KafkaError: there is none.
 
         """
-        await self._consumer.topics()
+        with ended_by_us_only():
+            await self._consumer.topics()
 
     async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
         """Tell the group how far the store is, for displays of lag. A failure changes nothing: the store decides."""
@@ -126,49 +128,6 @@ class Log(ConsumerRebalanceListener):
                 await self._consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.warning("group_commit_failed", error=type(error).__name__)
-
-
-async def log_ends(access: KafkaAccess, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    """Give the offset after the last record of each partition, on a connection of its own.
-
-    Raises:
-        KafkaError, TimeoutError: the brokers do not answer in time.
-
-    """
-    consumer = AIOKafkaConsumer(**access.client_options(), client_id="quizstream-watch")
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            await consumer.start()
-            ends = await consumer.end_offsets([KafkaPartition(*partition) for partition in partitions])
-        return {TopicPartition(*key): end for key, end in ends.items()}
-    finally:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
-
-
-async def newest_record(access: KafkaAccess, topic: str, count: int) -> LogRecord | None:
-    """Give the newest record of a topic's first `count` partitions; None where they are empty.
-
-    Raises:
-        KafkaError, TimeoutError: the brokers do not answer in time.
-
-    """
-    consumer = AIOKafkaConsumer(**access.client_options(), client_id="quizstream-check")
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            await consumer.start()
-            partitions = [KafkaPartition(topic, number) for number in range(count)]
-            first, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-            held = [partition for partition in partitions if ends[partition] > first[partition]]
-            records: list[LogRecord] = []
-            for partition in held:
-                consumer.assign([partition])
-                consumer.seek(partition, ends[partition] - 1)
-                records.append(await consumer.getone(partition))
-            return max(records, key=lambda record: record.timestamp, default=None)
-    finally:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
 
 
 @asynccontextmanager

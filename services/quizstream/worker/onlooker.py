@@ -9,12 +9,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
+from quizstream.runtime.kafka import ended_by_us_only, start
+from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.worker.batch import TopicPartition
+from quizstream.worker.decode import LogRecord
 
 ASK_SECONDS: Final = 10.0
 # A log may go on with nothing that a consumer is given (marks of foreign transactions).
 RECORD_SECONDS: Final = 4.0
-END_OF_START_SECONDS: Final = 1.0
 CLIENT_ID: Final = "quizstream-onlooker"
 
 
@@ -36,8 +38,8 @@ class Onlooker:
         end = await self._consumer.end_offsets(keys)
         return {TopicPartition(*key): (first[key], end[key]) for key in keys}
 
-    async def appended_at_ms(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Give the LogAppendTime of the first record from each of these offsets on, as far as there is one.
+    async def records_at(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, LogRecord]:
+        """Give the first record from each of these offsets on, as far as there is one.
 
         Raises:
             KafkaError: the brokers do not answer.
@@ -48,16 +50,16 @@ class Onlooker:
         for key, offset in keys.items():
             self._consumer.seek(key, offset)
         deadline = asyncio.get_running_loop().time() + RECORD_SECONDS
-        found: dict[TopicPartition, int] = {}
+        found: dict[TopicPartition, LogRecord] = {}
         for key in keys:
             left_ms = max(0, round(1000 * (deadline - asyncio.get_running_loop().time())))
             for records in (await self._consumer.getmany(key, timeout_ms=left_ms, max_records=1)).values():
-                found[TopicPartition(*key)] = records[0].timestamp
+                found[TopicPartition(*key)] = records[0]
         return found
 
 
 @asynccontextmanager
-async def onlooker(bootstrap_servers: str) -> AsyncIterator[Onlooker]:
+async def onlooker(access: KafkaAccess) -> AsyncIterator[Onlooker]:
     """Give an onlooker for `ASK_SECONDS`.
 
     Raises:
@@ -65,12 +67,12 @@ async def onlooker(bootstrap_servers: str) -> AsyncIterator[Onlooker]:
 
     """
     # The least that a broker gives is one batch: 900 kB, or one larger record.
-    async with _open(bootstrap_servers, None) as consumer:
+    async with _open(access, None) as consumer:
         yield Onlooker(consumer)
 
 
 async def committed_offsets(
-    bootstrap_servers: str, group: str, partitions: Collection[TopicPartition]
+    access: KafkaAccess, group: str, partitions: Collection[TopicPartition]
 ) -> dict[TopicPartition, int]:
     """Give what the group has committed, which is never more than what is stored; 0 where that is nothing.
 
@@ -78,14 +80,14 @@ async def committed_offsets(
         KafkaError, TimeoutError: the brokers do not answer in time.
 
     """
-    async with _open(bootstrap_servers, group) as consumer:
+    async with _open(access, group) as consumer:
         return {partition: await consumer.committed(KafkaPartition(*partition)) or 0 for partition in partitions}
 
 
 @asynccontextmanager
-async def _open(bootstrap_servers: str, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
+async def _open(access: KafkaAccess, group: str | None) -> AsyncIterator[AIOKafkaConsumer]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **access.client_options(),
         client_id=CLIENT_ID,
         group_id=group,
         enable_auto_commit=False,
@@ -94,20 +96,9 @@ async def _open(bootstrap_servers: str, group: str | None) -> AsyncIterator[AIOK
     )
     try:
         async with asyncio.timeout(ASK_SECONDS):
-            await _start(consumer)
-            yield consumer
+            with ended_by_us_only():
+                await start(consumer)
+                yield consumer
     finally:
         with suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
-
-
-async def _start(consumer: AIOKafkaConsumer) -> None:
-    """Let a start come to its end also when it is cancelled: it would leave its first connection open."""
-    starting = asyncio.create_task(consumer.start())
-    try:
-        await asyncio.wait((starting,))
-    finally:
-        if not starting.done():
-            await asyncio.wait((starting,), timeout=END_OF_START_SECONDS)
-        starting.cancel()
-    await starting
