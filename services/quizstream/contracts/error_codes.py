@@ -72,7 +72,7 @@ POST_CODES: Final[Codes] = {
 GET_CODES: Final[Codes] = {
     **_ANY_REQUEST,
     **_AUTHORISED,
-    503: (*_ANY_REQUEST[503], "busy", "store_unavailable", "replica_behind", "log_changed", "keys_unavailable"),
+    503: (*_ANY_REQUEST[503], "busy", "store_unavailable", "log_changed", "keys_unavailable"),
 }
 
 OPTIONS_CODES: Final[Codes] = _ANY_REQUEST
