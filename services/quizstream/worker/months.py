@@ -98,7 +98,7 @@ async def _finish_detach(session: Connection, name: str) -> bool:
     try:
         await session.execute(f"ALTER TABLE quiz_submission_events DETACH PARTITION {name} FINALIZE")
     except asyncpg.LockNotAvailableError:
-        return False  # somebody has been reading it since before: events must not wait for that
+        return False  # a transaction is older than the detach: the events of all others must not wait for that
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
         pass  # whoever began it has just finished it
     return True
