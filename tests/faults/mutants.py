@@ -96,7 +96,7 @@ MUTANTS = (
     Mutant(
         "a refused value is waited for",
         "poison",
-        "no new row|behind",
+        "no new row|behind|not so",
         [
             Edit(
                 "worker/flush.py",

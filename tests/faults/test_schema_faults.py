@@ -100,7 +100,7 @@ async def test_migrations_under_load_lose_and_double_nothing(scenario: Scenario,
     await scenario.finish()
 
 
-@pytest.mark.faults(broken="months dropped by retention while events stamped in them arrive, one drop held up for 8 s")
+@pytest.mark.faults(broken="months dropped by retention while events stamped in them arrive, one drop held up for 3 s")
 async def test_retention_that_drops_a_month_keeps_the_events_that_arrive_for_it(scenario: Scenario) -> None:
     async with connected(scenario) as session:
         await _install(session, datetime.now(UTC))
@@ -113,7 +113,7 @@ async def test_retention_that_drops_a_month_keeps_the_events_that_arrive_for_it(
         for held_up in (False, True, False):
             async with connected(scenario) as session:
                 await make_months(session, months)
-            await _retain(scenario, held_up_seconds=8 if held_up else 0)
+            await _retain(scenario, held_up_seconds=3 if held_up else 0)
             scenario.did("retention applied")
             await scenario.acked(100)
             await scenario.healed()

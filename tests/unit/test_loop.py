@@ -129,7 +129,7 @@ class FakeStore:
 async def looping(log: FakeLog, store: FakeStore, rows: int) -> AsyncIterator[Loop]:
     stopping = asyncio.Event()
 
-    async def make_no_months(months: Collection[str]) -> None:
+    async def make_no_months(months: Collection[str]) -> bool:
         raise AssertionError(months)
 
     flusher = Flusher(store, make_no_months, stopping, lambda _: None)

@@ -112,8 +112,11 @@ class Engine:
             await asyncio.to_thread(clear_left_over, self.program)
 
     def pause(self) -> None:
-        """Stop the process from running, as a stalled machine would."""
+        """Stop the process from running, as a stalled machine would; it has stopped when this returns."""
         self._signal(signal.SIGSTOP)
+        process, deadline = psutil.Process(self._started().pid), time.monotonic() + _STALE_AFTER_SECONDS
+        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.001)  # the signal takes effect when the process next gets a core
 
     def resume(self) -> None:
         """Let a paused process go on."""

@@ -37,8 +37,11 @@ class RowStore(Protocol):
         ...
 
 
-MakeMonths = Callable[[Collection[str]], Awaitable[None]]
-"""Makes the partitions of months such as `2026-11`, as far as they may be; raises what PostgreSQL raises."""
+MakeMonths = Callable[[Collection[str]], Awaitable[bool]]
+"""Makes the partitions of months such as `2026-11`, as far as they may be; raises what PostgreSQL raises.
+
+Tells whether there was one to make.
+"""
 
 
 class Stopped(Exception):  # noqa: N818  a situation: the process is told to end while it waits
@@ -109,8 +112,9 @@ class Flusher:
         if found == "refused":
             return True
         if found == "month_missing":
-            if await self._months_made(batch):
-                return True  # what still has no month is refused by value
+            made = await self._months_made(batch)
+            if made is not None:
+                return not made  # what has no month, though all were there, is refused by value
         elif trouble.repeats(sqlstate) and await self._answers():
             trouble.suspect(sqlstate)
             return True
@@ -123,15 +127,15 @@ class Flusher:
         if self._stopping.is_set():
             raise Stopped
 
-    async def _months_made(self, batch: Batch) -> bool:
+    async def _months_made(self, batch: Batch) -> bool | None:
+        """Tell whether months were made that were missing; None where that cannot be done now."""
         try:
-            await self._make_months(
+            return await self._make_months(
                 {event.occurred_at[: len("2026-11")].decode() for part in batch for event in part.events()}
             )
         except (asyncpg.PostgresError, *UNREACHABLE) as error:
             log.warning("months_not_made", error=type(error).__name__)
-            return False
-        return True
+            return None
 
     async def _answers(self) -> bool:
         try:
@@ -147,8 +151,8 @@ async def pause(stopping: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stopping.wait(), seconds)
 
 
-async def make_missing_months(database_url: str, months: Collection[str]) -> None:
-    """Make the partitions of these months, but none further ahead than `months_ahead`.
+async def make_missing_months(database_url: str, months: Collection[str]) -> bool:
+    """Make the partitions of these months, but none further ahead than `months_ahead`; tell whether any was missing.
 
     Raises:
         OSError, asyncpg.PostgresError: the store does not let us, now.
@@ -159,6 +163,7 @@ async def make_missing_months(database_url: str, months: Collection[str]) -> Non
     async with connection(database_url, application_name="quizstream-months") as session:
         if made := await make_months(session, wanted):
             log.warning("months_made_late", partitions=made)
+    return bool(made)
 
 
 class _Trouble:

@@ -5,11 +5,16 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Final
 
+import asyncpg
+
 from quizstream.runtime.postgres import Connection, connection
 from quizstream.worker.months import make_months, months_ahead
 from quizstream.worker.rights import grant_rights
 
 _LOCK: Final = 0x7175697A  # any number that other users of the database do not take: "quiz" in ASCII
+
+# The server ends one of both after a second; now and then that is us.
+DEADLOCK_TRIES: Final = 10
 
 _HISTORY: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -51,11 +56,23 @@ async def _apply(session: Connection) -> list[str]:
     for name, statements in _migrations():
         if name in known:
             continue
-        async with session.transaction():
-            await session.execute(statements)
-            await session.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
+        await _apply_one(session, name, statements)
         applied.append(name)
     return applied
+
+
+async def _apply_one(session: Connection, name: str, statements: str) -> None:
+    """Apply a migration; again where it and those who write meanwhile have waited for each other."""
+    for tries_left in reversed(range(DEADLOCK_TRIES)):
+        try:
+            async with session.transaction():
+                await session.execute(statements)
+                await session.execute("INSERT INTO schema_migrations (name) VALUES ($1)", name)
+        except asyncpg.DeadlockDetectedError:
+            if not tries_left:
+                raise
+        else:
+            return
 
 
 def _migrations() -> Iterator[tuple[str, str]]:
