@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import uvloop
 from tests.benchmarks import large_store, reader, results, schedule, table
-from tests.benchmarks.cores import Shares, available, share_out, working_on
+from tests.benchmarks.cores import available, share_out, working_on
 from tests.benchmarks.machine import describe_machine, describe_versions
 from tests.benchmarks.scene import Scene, open_scene
 from tests.benchmarks.schedule import Outcome
@@ -59,7 +59,7 @@ def refusal(rows: int, free_bytes: int, *, agreed: bool) -> str:
     return "" if agreed else "Say YES=1 to begin."
 
 
-async def _measure(scene: Scene, rows: int) -> list[Outcome]:
+async def _measure(scene: Scene, rows: int, repetitions: int | None) -> list[Outcome]:
     """Write first and read then, so that one copy of the store at a time is enough."""
     async with AsyncExitStack() as stack:
         stores = [
@@ -67,19 +67,19 @@ async def _measure(scene: Scene, rows: int) -> list[Outcome]:
             for count in (large_store.SMALL_ROWS, rows)
         ]
         async with large_store.writing(scene, stores) as growth:
-            outcomes = await schedule.run("large-store", [growth])
+            outcomes = await schedule.run("large-store", [growth], repetitions)
         async with large_store.reading(scene, stores) as read:
-            return [*await schedule.run("large-store", read), *outcomes]
+            return [*await schedule.run("large-store", read, repetitions), *outcomes]
 
 
-async def _run(rows: int, out: Path, shares: Shares) -> tuple[results.Results, Sequence[Outcome]]:
-    began_at = datetime.now(UTC)
+async def _run(rows: int, repetitions: int | None, out: Path) -> tuple[results.Results, Sequence[Outcome]]:
+    began_at, shares = datetime.now(UTC), share_out(available())
     machine = describe_machine(len(shares.everything))
     with tempfile.TemporaryDirectory(prefix="scratch-", dir=out) as directory:
         async with open_scene(Path(directory), shares, quick=False) as scene:
             versions = await describe_versions(scene.postgres_url, embedded_kafka=scene.embedded_kafka)
             with working_on(shares.load):
-                outcomes = await _measure(scene, rows)
+                outcomes = await _measure(scene, rows, repetitions)
     return results.Results(
         began_at=began_at.isoformat(timespec="seconds"),
         seconds=round((datetime.now(UTC) - began_at).total_seconds(), 1),
@@ -93,6 +93,7 @@ def main() -> int:
     """Do what the command line asks for; 1 where it may not or cannot."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.large")
     parser.add_argument("--rows", type=int, default=ROWS)
+    parser.add_argument("--repeat", type=int, help="repetitions, instead of three")
     parser.add_argument("--yes", action="store_true", help="begin")
     parser.add_argument("--out", type=Path, default=OUT)
     asked = parser.parse_args()
@@ -103,7 +104,7 @@ def main() -> int:
         sys.stdout.write(f"{why}\n")
         return 1
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        found, outcomes = runner.run(_run(asked.rows, asked.out.absolute(), share_out(available())))
+        found, outcomes = runner.run(_run(asked.rows, asked.repeat, asked.out.absolute()))
     targets = (*reader.TARGETS, *large_store.targets(large_store.SMALL_ROWS, asked.rows))
     text = "\n".join([*table.target_rows(list(judge(targets, outcomes))), "", *table.rows(outcomes), ""])
     results.write(asked.out / "results.json", found)
