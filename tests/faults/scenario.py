@@ -70,6 +70,7 @@ class Scenario:
     first_row_seconds: float = 0.0
     figures: Figures | None = None
     differences: list[str] = field(default_factory=list)
+    other_events: int = 0  # acknowledged, and not in the ledger
     reads: list[Read] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # for people who watch the run
     extra_differences: list[str] = field(default_factory=list)  # what a scenario has found by itself
@@ -237,7 +238,7 @@ class Scenario:
         late = [difference for student in self._students for difference in student.differences]
         self.differences = [*verdict.differences, *self.watch.differences, *late, *self.extra_differences]
         self.figures = Figures(
-            self.ledger.acked_events,
+            self.ledger.acked_events + self.other_events,
             self.faults,
             verdict,
             self.first_row_seconds,
@@ -246,7 +247,7 @@ class Scenario:
             time.monotonic() - self.began,
             sum(service.kills for service in self.deployment.services) + self.watch.engine_ends,
             self._invariants(),
-            tuple(self.remarks),
+            self.remarks,
             len(found.settled),
         )
         if self.differences:

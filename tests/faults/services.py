@@ -30,7 +30,7 @@ class Service(Command):
     expected: bool = False
     paused: bool = False
     generation: int = 0
-    kills: int = 0
+    kills: int = 0  # after which it was started again
     touched_at: float = 0.0  # when somebody last started, stopped or ended it
 
     @property
@@ -53,6 +53,8 @@ class Service(Command):
 
     async def spawn(self, crash_at: str = "") -> None:
         """Start it, ready or not."""
+        if self.process is not None and self.process.returncode == -signal.SIGKILL:
+            self.kills += 1
         self.generation += 1
         self.touched_at = time.monotonic()
         with self.log.open("ab") as log:
@@ -111,7 +113,6 @@ class Service(Command):
         await eventually(ended, 30)
         assert self.process is not None
         assert self.process.returncode == -signal.SIGKILL, self.log.read_text()[-2000:]
-        self.kills += 1
         self.touched_at = time.monotonic()
 
     def descriptors(self) -> int:
@@ -131,7 +132,6 @@ class Service(Command):
 
     async def kill(self) -> None:
         self.expected = False
-        self.kills += self.is_running
         self.touched_at = time.monotonic()
         await super().kill()
 

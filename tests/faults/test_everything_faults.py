@@ -48,14 +48,16 @@ async def test_pages_of_a_growing_log_neither_repeat_nor_skip(scenario: Scenario
     habits = Habits(events_each=1_000_000)
     scenario.begin_load(habits)
     await scenario.acked(100)
-    async with reading(scenario, habits.students):
+    async with reading(scenario, habits.students, pause_seconds=0.1):
         for service in 3 * scenario.deployment.services:
             await scenario.acked(100)
             await service.kill()
             scenario.did(f"{service.label} killed")
             await service.spawn()
             await scenario.healed()
-    assert sum(read.whole and len(read.ids) > 100 for read in scenario.reads) >= 10
+    assert sum(read.whole and len(read.ids) > 100 for read in scenario.reads) >= 10, (
+        "some logs of more than a page were read to their end"
+    )
     scenario.remarks.append(f"{len(scenario.reads)} logs read while they grew")
     await scenario.finish()
 

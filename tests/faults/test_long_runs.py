@@ -64,6 +64,7 @@ async def test_a_large_backlog_is_drained_while_students_go_on(scenario: Scenari
     await deployment.gateway.until_ready()
     began = time.monotonic()
     await bulk.send(deployment, backlog)
+    scenario.other_events = backlog.events
     scenario.did("worker away")
     loaded, began = time.monotonic() - began, time.monotonic()
     scenario.begin_load(Habits(events_each=10_000_000))
