@@ -106,8 +106,12 @@ async def test_a_topic_that_gains_partitions_loses_and_doubles_nothing(scenario:
     scenario.begin_load(LONG)  # these were quiet at the time: their order counts
     await scenario.acked(500)
     await scenario.healed(everywhere=True)
-    stored = await _positions(deployment)
-    assert any(stored.get((deployment.topic, number)) for number in range(before, more)), "the new ones are not used"
+
+    async def uses_new_ones() -> bool:
+        stored = await _positions(deployment)
+        return any(stored.get((deployment.topic, number)) for number in range(before, more))
+
+    await eventually(uses_new_ones, 20)  # a worker looks for them every 10 s
     await scenario.finish()
 
 

@@ -94,11 +94,11 @@ async def _open(access: KafkaAccess, group: str | None) -> AsyncIterator[AIOKafk
         auto_offset_reset="none",
         max_partition_fetch_bytes=1,
     )
-    try:
-        async with asyncio.timeout(ASK_SECONDS):
-            with ended_by_us_only():
+    with ended_by_us_only():
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
                 await start(consumer)
                 yield consumer
-    finally:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
+        finally:
+            with suppress(KafkaError, TimeoutError), ended_by_us_only():
+                await asyncio.wait_for(consumer.stop(), timeout=ASK_SECONDS)
