@@ -40,3 +40,10 @@ async def test_a_commit_that_is_answered_in_the_moment_of_the_end_does_not_keep_
     await asyncio.wait((loop,), timeout=1)
     assert consumer.committed == {KafkaPartition("events", 0): 5}
     assert loop.cancelled()
+
+
+async def test_a_commit_gives_what_the_group_took() -> None:
+    consumer = Committing()
+    consumer.answered.set_result(None)
+    taken = await Log(consumer).commit({TopicPartition("events", 0): 5, TopicPartition("events", 1): 6})
+    assert taken == {TopicPartition("events", 0): 5}

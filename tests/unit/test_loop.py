@@ -69,8 +69,8 @@ class FakeLog:
             await asyncio.sleep(min(wait_seconds, 0.001))
         return fetched
 
-    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        pass
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        return next_offsets
 
 
 class FakeStore:

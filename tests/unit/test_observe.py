@@ -1,4 +1,4 @@
-"""The age of the oldest record that is not stored."""
+"""What the worker tells of itself beside its counts: ages, offsets, upkeep."""
 
 import time
 
@@ -19,8 +19,11 @@ class Observed:
         self._meters = Meters(WORKER_METRICS)
         self.observer = Observer(self._meters)
 
+    def value(self, name: str, **labels: str) -> float | None:
+        return self._meters.registry.get_sample_value(name, labels)
+
     def age_seconds(self) -> float | None:
-        return self._meters.registry.get_sample_value("quizstream_oldest_unstored_event_age_seconds")
+        return self.value("quizstream_oldest_unstored_event_age_seconds")
 
     def saw(self, **seconds_ago: float) -> None:
         """Records 5 of the partitions were appended so long ago and are not stored."""
@@ -71,3 +74,18 @@ def test_the_clock_of_a_broker_that_is_ahead_makes_no_negative_age() -> None:
     observed = Observed()
     observed.saw(first=-60)
     assert observed.age_seconds() == 0
+
+
+def test_what_the_group_took_is_shown_until_partitions_are_placed_anew() -> None:
+    observed = Observed()
+    observed.observer.committed({FIRST: 7})
+    assert observed.value("quizstream_committed_offset", topic="t", partition="0") == 7
+    observed.observer.placed({})
+    assert observed.value("quizstream_committed_offset", topic="t", partition="0") is None
+
+
+def test_a_task_is_known_by_the_time_of_its_last_success() -> None:
+    observed, before = Observed(), time.time()
+    assert observed.value("quizstream_upkeep_done_timestamp_seconds", task="months") is None
+    observed.observer.kept_up("months")
+    assert (observed.value("quizstream_upkeep_done_timestamp_seconds", task="months") or 0) >= before

@@ -1,4 +1,4 @@
-"""Every metric there is: a closed list, published in the README, tested against what the processes show.
+"""Every metric there is: a closed list, published in deploy/METRICS.md, tested against what the processes show.
 
 Names have the prefix `quizstream_` and base units (seconds, bytes); counters end in `_total`. A label's values are a
 small closed set known beforehand; none is an id or comes from a client. `route` is the template of the route, and
@@ -68,6 +68,9 @@ HTTP_REQUEST_DURATION: Final = HistogramMetric(
 )
 HTTP_REQUESTS_RUNNING: Final = GaugeMetric("quizstream_http_requests_running", "Requests that are being worked on.")
 HTTP_CONNECTIONS: Final = GaugeMetric("quizstream_http_connections", "Connections that are open.")
+HTTP_CONNECTIONS_LIMIT: Final = GaugeMetric(
+    "quizstream_http_connections_limit", "Bound of quizstream_http_connections."
+)
 HTTP_CONNECTIONS_CLOSED: Final = CounterMetric(
     "quizstream_http_connections_closed_total",
     "Closed by us; reason: idle (made room), refused (there was no room), slow (the head did not come in time).",
@@ -143,6 +146,12 @@ MONTHS_AHEAD: Final = GaugeMetric(
 MONTHS_DROPPED: Final = CounterMetric(
     "quizstream_months_dropped_total", "Months of events that were dropped at the end of their retention."
 )
+UPKEEP_DONE: Final = GaugeMetric(
+    "quizstream_upkeep_done_timestamp_seconds",
+    "When this worker last did, to its end, what is due every few hours, or else when it began to try;"
+    " task: months (made ahead), retention (where configured), canaries (removed).",
+    ("task",),
+)
 
 # Reader.
 ANSWERS: Final = CounterMetric(
@@ -174,6 +183,7 @@ HTTP_METRICS: Final = (
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS_RUNNING,
     HTTP_CONNECTIONS,
+    HTTP_CONNECTIONS_LIMIT,
     HTTP_CONNECTIONS_CLOSED,
     TOKEN_KEYS,
     TOKEN_KEYS_CURRENT,
@@ -202,9 +212,19 @@ WORKER_METRICS: Final = (
     CONSUMERS_REPLACED,
     MONTHS_AHEAD,
     MONTHS_DROPPED,
+    UPKEEP_DONE,
 )
 READER_METRICS: Final = (ANSWERS, ANSWER_ROWS, ANSWER_BYTES, READINGS, REPLICA_BEHIND)
 CANARY_METRICS: Final = (CANARY_READABLE, CANARY_FAILURES)
+# What the client library of Prometheus reads from the system, in every process.
+COLLECTED_METRICS: Final = (
+    CounterMetric("quizstream_process_cpu_seconds_total", "Time of a processor that was used, user and system."),
+    GaugeMetric("quizstream_process_resident_memory_bytes", "Memory that is held."),
+    GaugeMetric("quizstream_process_virtual_memory_bytes", "Addresses that are mapped, held or not."),
+    GaugeMetric("quizstream_process_start_time_seconds", "When the process began, since 1970."),
+    GaugeMetric("quizstream_process_open_fds", "Descriptors that are open."),
+    GaugeMetric("quizstream_process_max_fds", "Descriptors that may be open."),
+)
 METRICS: Final[Sequence[Metric]] = (
     *PROCESS_METRICS,
     *HTTP_METRICS,

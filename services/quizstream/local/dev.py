@@ -21,6 +21,7 @@ from quizstream.contracts.metrics import (
     BUILD_INFO,
     HTTP_CONNECTIONS,
     HTTP_CONNECTIONS_CLOSED,
+    HTTP_CONNECTIONS_LIMIT,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
     HTTP_REQUESTS_RUNNING,
@@ -126,6 +127,7 @@ async def _services(settings: DevSettings, lifetime: Lifetime) -> AsyncIterator[
     meters = Meters(METRICS)
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "dev").set(1)
     verifier = await open_verifier(settings, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
+    meters.gauge(HTTP_CONNECTIONS_LIMIT).set(settings.max_connections)
     meters.gauge(TOKEN_KEYS).set_function(lambda: verifier.keys.key_count)
     meters.gauge(TOKEN_KEYS_CURRENT).set_function(lambda: verifier.keys.complete)
     app = web.Application()

@@ -17,6 +17,7 @@ from quizstream.contracts.metrics import (
     HOP_UP,
     HTTP_CONNECTIONS,
     HTTP_CONNECTIONS_CLOSED,
+    HTTP_CONNECTIONS_LIMIT,
     HTTP_METRICS,
     HTTP_REQUEST_DURATION,
     HTTP_REQUESTS,
@@ -135,6 +136,7 @@ async def running(settings: ReaderSettings, lifetime: Lifetime) -> AsyncIterator
     meters = Meters((*PROCESS_METRICS, *HTTP_METRICS, *READER_METRICS))
     meters.gauge(BUILD_INFO).labels(version("quizstream"), "reader").set(1)
     verifier = await open_verifier(settings, grant_from_claims, Refusals(TokenRefused, keys_unavailable))
+    meters.gauge(HTTP_CONNECTIONS_LIMIT).set(settings.max_connections)
     meters.gauge(TOKEN_KEYS).set_function(lambda: verifier.keys.key_count)
     meters.gauge(TOKEN_KEYS_CURRENT).set_function(lambda: verifier.keys.complete)
     async with opened(settings, verifier, meters, lifetime) as reader:

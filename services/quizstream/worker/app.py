@@ -157,6 +157,9 @@ class Assembly:
 
     async def keep_months(self) -> None:
         """Have the months ahead made, and what is past its retention removed, now and every few hours."""
+        self._observer.kept_up("months")
+        if self._settings.retention_months:
+            self._observer.kept_up("retention")
         while True:
             try:
                 await self._make_months(datetime.now(UTC))
@@ -186,12 +189,14 @@ class Assembly:
 
     async def keep_few_canaries(self) -> None:
         """Have what canaries left removed after a day, also where everything else is kept."""
+        self._observer.kept_up("canaries")
         while True:
             try:
                 removed = await remove_canaries(self._database_url, datetime.now(UTC))
             except (asyncpg.PostgresError, TimeoutError, *UNREACHABLE) as error:
                 log.warning("canaries_not_removed", error=type(error).__name__)
             else:
+                self._observer.kept_up("canaries")
                 log.debug("canaries_removed", rows=removed)
             await asyncio.sleep(CANARIES_EVERY_SECONDS)
 
@@ -199,6 +204,7 @@ class Assembly:
         async with connection(self._database_url, application_name="quizstream-months") as session:
             made = await make_months(session, months_ahead(now))
             self._observer.months_seen(await last_month(session, now))
+            self._observer.kept_up("months")
         if made:
             log.info("months_made", partitions=made)
 
@@ -210,6 +216,8 @@ class Assembly:
         removed = await remove_expired(owner.get_secret_value(), now, self._settings.retention_months)
         self._observer.months_dropped(len(removed.months))
         log.info("retention_applied", months_dropped=removed.months, rows_deleted=removed.rows)
+        if not removed.put_off:
+            self._observer.kept_up("retention")
         return removed.put_off
 
     async def _join(self) -> None:

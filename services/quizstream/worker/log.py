@@ -117,17 +117,22 @@ class Log(ConsumerRebalanceListener):
         with ended_by_us_only():
             await self._consumer.topics()
 
-    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Tell the group how far the store is, for displays of lag. A failure changes nothing: the store decides."""
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Tell the group how far the store is, for displays of lag; give what it took.
+
+        A failure changes nothing: the store decides.
+        """
         ours = self.assigned()
         offsets = {KafkaPartition(*key): offset for key, offset in next_offsets.items() if key in ours}
         if not offsets:
-            return
+            return {}
         try:
             async with asyncio.timeout(5):  # `wait_for` of Python 3.11 may swallow the end of the loop
                 await self._consumer.commit(offsets)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             log.warning("group_commit_failed", error=type(error).__name__)
+            return {}
+        return {TopicPartition(*key): offset for key, offset in offsets.items()}
 
 
 @asynccontextmanager

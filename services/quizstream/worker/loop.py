@@ -65,8 +65,8 @@ class Source(Protocol):
         """Give what has arrived; nothing after `wait_seconds`."""
         ...
 
-    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> None:
-        """Tell the group how far the store is."""
+    async def commit(self, next_offsets: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """Tell the group how far the store is; give what it took."""
         ...
 
 
@@ -243,7 +243,7 @@ class Loop:
                 self._observer.flushed(written, time.monotonic() - begun)
                 begun = time.monotonic()
                 self._left_out |= written.left_out
-                await self._log.commit(written.next_offsets)
+                self._observer.committed(await self._log.commit(written.next_offsets))
 
     def _read_left_out_again(self) -> None:
         """Read anew what a flush has left out.

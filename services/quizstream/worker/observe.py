@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Literal
 
 from quizstream.contracts import metrics
 from quizstream.contracts.reasons import reason_label
@@ -15,6 +15,8 @@ from quizstream.worker.sqlstate import Verdict
 from quizstream.worker.store import Position, Written
 
 _OUTCOMES: Final[Mapping[Verdict, str]] = {"refused": "bisected", "month_missing": "bisected", "outage": "failed"}
+
+Task = Literal["months", "retention", "canaries"]
 
 
 class Observer:
@@ -30,6 +32,7 @@ class Observer:
         self._paths = meters.counter(metrics.MERGE_PATH)
         self._rebalances = meters.counter(metrics.REBALANCES)
         self._offsets = meters.gauge(metrics.STORED_OFFSET)
+        self._committed = meters.gauge(metrics.COMMITTED_OFFSET)
         self._age = meters.gauge(metrics.OLDEST_UNSTORED_EVENT_AGE)
         self._unstored: Mapping[TopicPartition, Unstored] = {}
         self.stored_until: dict[TopicPartition, int] = {}  # as far as this worker has placed and written
@@ -39,6 +42,7 @@ class Observer:
         self._replaced = meters.counter(metrics.CONSUMERS_REPLACED)
         self._months_dropped = meters.counter(metrics.MONTHS_DROPPED)
         self._last_month: datetime | None = None
+        self._upkeep = meters.gauge(metrics.UPKEEP_DONE)
         meters.gauge(metrics.MONTHS_AHEAD).set_function(self._months_left)
 
     @property
@@ -56,6 +60,7 @@ class Observer:
         self._rebalances.inc()
         self._given_up &= set(positions)
         self._offsets.clear()
+        self._committed.clear()
         self.stored_until = {key: position.next_offset for key, position in positions.items()}
         for (topic, partition), position in positions.items():
             self._offsets.labels(topic, str(partition)).set(position.next_offset)
@@ -82,6 +87,11 @@ class Observer:
         for (topic, partition), offset in written.next_offsets.items():
             self._offsets.labels(topic, str(partition)).set(offset)
 
+    def committed(self, next_offsets: Mapping[TopicPartition, int]) -> None:
+        """The group was told how far the store is."""
+        for (topic, partition), offset in next_offsets.items():
+            self._committed.labels(topic, str(partition)).set(offset)
+
     def unstored_seen(self, unstored: Mapping[TopicPartition, Unstored]) -> None:
         """The log goes on behind what is stored, with these records first."""
         self._unstored = unstored
@@ -101,6 +111,10 @@ class Observer:
     def months_dropped(self, months: int) -> None:
         """So many months have reached the end of their retention."""
         self._months_dropped.inc(months)
+
+    def kept_up(self, task: Task) -> None:
+        """A task was done to its end, or is about to be tried for the first time."""
+        self._upkeep.labels(task).set_to_current_time()
 
     def _months_left(self) -> float:
         now = datetime.now(UTC)
