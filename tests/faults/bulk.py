@@ -96,15 +96,6 @@ async def _taken(client: aiohttp.ClientSession, submission: int, body: bytes) ->
     raise AssertionError("the backlog is not taken")
 
 
-async def stored(deployment: Deployment) -> int:
-    """How many rows there are, about: what the offsets say."""
-    session = await asyncpg.connect(deployment.database_url)
-    try:
-        return int(await session.fetchval("SELECT coalesce(sum(next_offset), 0) FROM topic_offsets"))
-    finally:
-        await session.close()
-
-
 async def largest_transaction(deployment: Deployment) -> int:
     """How many rows the largest transaction wrote."""
     session = await asyncpg.connect(deployment.database_url)

@@ -211,11 +211,11 @@ class Scenario:
 
         await eventually(lag, seconds)
 
-    async def until_stored(self, records: int, seconds: float) -> None:
-        """Wait until the store has so many records."""
+    async def until_stored(self, ends: Mapping[tuple[str, int], int], seconds: float) -> None:
+        """Wait until the store has what the log had when it ended there."""
 
         async def so() -> bool:
-            return self.watch.stored >= records
+            return self.watch.has_stored(ends)
 
         await eventually(so, seconds)
 

@@ -13,6 +13,7 @@ from tests.faults import bounds, bulk
 from tests.faults.bounds import MIB, grown
 from tests.faults.load import Habits
 from tests.faults.mishaps import MISHAPS, by_chance
+from tests.faults.observe import log_ends
 from tests.faults.scenario import Broken, Scenario
 from tests.faults.services import Deployment
 from tests.waiting import scaled
@@ -64,13 +65,14 @@ async def test_a_large_backlog_is_drained_while_students_go_on(scenario: Scenari
     await deployment.gateway.until_ready()
     began = time.monotonic()
     await bulk.send(deployment, backlog)
+    ends = await log_ends(deployment)
     scenario.other_events = backlog.events
     scenario.did("worker away")
     loaded, began = time.monotonic() - began, time.monotonic()
     scenario.begin_load(Habits(events_each=10_000_000))
     await deployment.worker.spawn()
     async with longest_transaction(deployment) as longest:
-        await scenario.until_stored(backlog.events, 600)
+        await scenario.until_stored(ends, 600)
     drained = time.monotonic() - began
     rows = await bulk.largest_transaction(deployment)
     scenario.remarks += [

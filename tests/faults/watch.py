@@ -92,6 +92,10 @@ class Watch:
     async def _has_looked(self, looks: int) -> bool:
         return self._looks >= looks
 
+    def has_stored(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        """Whether the store was seen to have come that far."""
+        return all(self._positions.get(key, 0) >= end for key, end in ends.items())
+
     async def first_new_row(self, seconds: float = 10.0) -> float:
         """Give how long it takes, from now, until the store has moved on."""
         began, before = time.monotonic(), self.stored
