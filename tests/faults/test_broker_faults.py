@@ -141,6 +141,11 @@ async def test_a_log_that_lost_records_stops_its_partition_loudly_and_no_other(s
     await scenario.start()
     scenario.begin_load(LONG)
     await scenario.acked(300)
+
+    async def all_placed() -> bool:
+        return {partition for _, partition in await _positions(deployment)} >= {*range(deployment.partitions)}
+
+    await eventually(all_placed, 30)
     await scenario.healed(everywhere=True)
     if how == "ended":
         await worker.terminate()
