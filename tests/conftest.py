@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import background, databases, engines, programs
 
 from quizstream.worker.migrate import migrate
 
 _CHOICE = pytest.StashKey[engines.Choice]()
+
+# How long an example takes is the machine's affair: no unit test is timed.
+settings.register_profile("quizstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("quizstream")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -37,7 +37,6 @@ CHECKS = [
 ]
 BOUNDED = settings(
     max_examples=80,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.generate],

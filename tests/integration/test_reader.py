@@ -347,7 +347,7 @@ rows = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(rows, max_size=6, unique_by=lambda row: row.id))
 @example([Row(1, event_data=r'"\u0000\ud800"', event_type='"\\\x01\x7f\u2028')])
 def test_any_events_come_out_as_the_obvious_rendering_has_them(
@@ -476,7 +476,7 @@ async def store_of(database_url: str) -> AsyncIterator[tuple[Connection, Store]]
 sizes = st.sampled_from([0, 100, 1_500, 3_000, 60_000, 500_000, 3 * MIB, 5 * MIB])
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(sizes, st.booleans()), min_size=1, max_size=25), st.integers(1, 3))
 def test_rounds_are_bounded_whatever_events_there_are(
     database_url: str, sizes: Sequence[tuple[int, bool]], page: int

@@ -213,7 +213,7 @@ async def test_a_month_without_partition_is_reported_as_such_and_isolated_as_ref
     assert len(await rows_of(session)) == 1
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     texts=st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
@@ -236,7 +236,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 async def test_any_json_text_is_stored_as_it_was_sent(database_url: str, data: st.DataObject) -> None:
     values = data.draw(st.lists(JSON, min_size=1, max_size=10))

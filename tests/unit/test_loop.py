@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.factories import FakeRecord, event_record
 from tests.waiting import eventually
@@ -148,7 +148,6 @@ async def looping(log: FakeLog, store: FakeStore, rows: int) -> AsyncIterator[Lo
 offsets = st.sets(st.integers(0, 40)).map(sorted)
 
 
-@settings(deadline=None)
 @given(st.tuples(offsets, offsets), st.integers(1, 9), st.integers(1, 12), st.lists(st.integers(0, 6), max_size=12))
 async def test_what_is_written_is_the_log_without_a_hole(
     written: tuple[list[int], list[int]], polled: int, rows: int, moved: list[int]

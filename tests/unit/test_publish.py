@@ -123,7 +123,7 @@ async def test_nothing_to_publish_is_done_at_once() -> None:
 sizes = st.sampled_from([0, 100, 5_000, 300_000, 449_000, 899_000, 1_000_000, 3_000_000])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(sizes, min_size=1, max_size=8), min_size=1, max_size=8))
 def test_every_record_is_written_once_and_in_order_whatever_the_sizes(requests: list[list[int]]) -> None:
     shipments = [
@@ -300,7 +300,7 @@ async def test_producers_hold_no_more_than_a_broker_takes_in_one_request() -> No
 breakages = st.lists(st.sampled_from(["ok", "broken", "broken but written"]), max_size=3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(breakages, st.lists(st.integers(1, 4), min_size=1, max_size=6))
 def test_whatever_breaks_acknowledged_requests_are_whole_and_in_order(fates: list[str], requests: list[int]) -> None:
     kafka = FakeKafka()
