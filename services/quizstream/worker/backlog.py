@@ -64,10 +64,8 @@ class Backlog:
         return self._known
 
     async def _ask_store(self, partitions: Collection[TopicPartition], written: Mapping[TopicPartition, int]) -> None:
-        topics, numbers = [topic for topic, _ in partitions], [number for _, number in partitions]
         try:
-            async with connection(self._database_url, application_name="quizstream-backlog") as session:
-                rows = await session.fetch(_SQL["read_offsets"], topics, numbers, timeout=ASK_SECONDS)
+            found = await stored_offsets(self._database_url, partitions, application_name="quizstream-backlog")
         except (TimeoutError, asyncpg.PostgresError, *UNREACHABLE) as error:
             log.debug("store_not_asked", error=type(error).__name__)
             for partition, offset in written.items():
@@ -76,5 +74,19 @@ class Backlog:
             if unknown:
                 self._stored |= await committed_offsets(self._access, self._group, unknown)
             return
-        found = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
         self._stored = {partition: found.get(partition, 0) for partition in partitions}
+
+
+async def stored_offsets(
+    database_url: str, partitions: Collection[TopicPartition], *, application_name: str
+) -> dict[TopicPartition, int]:
+    """Give how far these partitions are stored, on a connection of its own; without those of which nothing is.
+
+    Raises:
+        TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError: the store does not answer in time.
+
+    """
+    topics, numbers = [topic for topic, _ in partitions], [number for _, number in partitions]
+    async with connection(database_url, application_name=application_name) as session:
+        rows = await session.fetch(_SQL["read_offsets"], topics, numbers, timeout=ASK_SECONDS)
+    return {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}

@@ -26,7 +26,6 @@ log: Final = structlog.get_logger(__name__)
 
 FETCH_BYTES: Final = 4 * 2**20  # of one answer of a broker, which the client keeps; one larger record is sent whole
 PARTITION_FETCH_BYTES: Final = 2**20
-ASK_SECONDS: Final = 10.0
 METADATA_MAX_AGE_MS: Final = 10_000  # after it, partitions that the topic has gained are noticed
 
 
@@ -78,10 +77,7 @@ class Log(ConsumerRebalanceListener):
             KafkaError: the brokers do not answer in time.
 
         """
-        keys = [KafkaPartition(*partition) for partition in partitions]
-        first = await self._consumer.beginning_offsets(keys)
-        end = await self._consumer.end_offsets(keys)
-        return {TopicPartition(*key): (first[key], end[key]) for key in keys}
+        return await log_bounds(self._consumer, partitions)
 
     def place(self, partition: TopicPartition, offset: int) -> None:
         """Read a partition from `offset` on, if it is still ours."""
@@ -133,6 +129,21 @@ class Log(ConsumerRebalanceListener):
             log.warning("group_commit_failed", error=type(error).__name__)
             return {}
         return {TopicPartition(*key): offset for key, offset in offsets.items()}
+
+
+async def log_bounds(
+    consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Give the first offset of each partition's log and the one after its last.
+
+    Raises:
+        KafkaError: the brokers do not answer in time, or do not know a partition.
+
+    """
+    keys = [KafkaPartition(*partition) for partition in partitions]
+    first = await consumer.beginning_offsets(keys)
+    end = await consumer.end_offsets(keys)
+    return {TopicPartition(*key): (first[key], end[key]) for key in keys}
 
 
 @asynccontextmanager

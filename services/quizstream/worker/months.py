@@ -7,7 +7,6 @@ from typing import Final
 from quizstream.runtime.postgres import Connection, load_statements
 
 MONTHS_AHEAD: Final = 12
-RETIRED: Final = "_retired"  # behind the name of a month's partition that retention has begun to drop
 
 _SQL: Final = load_statements("quizstream.worker", "sql/months.sql")
 

@@ -13,6 +13,7 @@ from quizstream.runtime.kafka import ended_by_us_only, start
 from quizstream.runtime.kafka_access import KafkaAccess
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.decode import LogRecord
+from quizstream.worker.log import log_bounds
 
 ASK_SECONDS: Final = 10.0
 # A log may go on with nothing that a consumer is given (marks of foreign transactions).
@@ -33,10 +34,7 @@ class Onlooker:
             KafkaError: the brokers do not answer, or do not know a partition.
 
         """
-        keys = [KafkaPartition(*partition) for partition in partitions]
-        first = await self._consumer.beginning_offsets(keys)
-        end = await self._consumer.end_offsets(keys)
-        return {TopicPartition(*key): (first[key], end[key]) for key in keys}
+        return await log_bounds(self._consumer, partitions)
 
     async def records_at(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, LogRecord]:
         """Give the first record from each of these offsets on, as far as there is one.

@@ -17,7 +17,7 @@ import structlog
 
 from quizstream.runtime.postgres import Connection, connection, load_statements
 from quizstream.worker.copy_rows import COLUMNS
-from quizstream.worker.months import RETIRED, make_months, month_of
+from quizstream.worker.months import make_months, month_of
 
 log: Final = structlog.get_logger(__name__)
 
@@ -26,6 +26,7 @@ LOCK_TIMEOUT_SECONDS: Final = 1.0  # readers that come while we wait for a lock 
 STATEMENT_TIMEOUT_SECONDS: Final = 600.0
 
 _LOCK: Final = 0x7175697B  # the one after that of migrations
+_RETIRED: Final = "_retired"  # behind the name of a month that is being dropped; `make_month` knows it, too
 _MONTH: Final = re.compile(r"quiz_submission_events_([0-9]{4})_([0-9]{2})")
 _SQL: Final = load_statements("quizstream.worker", "sql/retention.sql")
 _PUT_OFF: Final = (
@@ -133,14 +134,14 @@ async def _if_free(table: str, work: Awaitable[Removed]) -> Removed:
 
 
 async def _expire(session: Connection, partition: _Partition, cutoff: datetime) -> Removed:
-    if partition.name.endswith(RETIRED):
+    if partition.name.endswith(_RETIRED):
         return await _drop(session, partition, cutoff)
     if not partition.attached or (partition.month is not None and partition.month >= cutoff):
         return Removed()
     if partition.month is None or await _has_kept(session, partition.name, cutoff):
         statement = _of(partition.name, "remove_events")
         return await _remove_rows(session, partition.name, statement, cutoff)
-    retired = partition._replace(name=partition.name + RETIRED)
+    retired = partition._replace(name=partition.name + _RETIRED)
     await session.execute(f"ALTER TABLE {partition.name} RENAME TO {retired.name}")
     return await _drop(session, retired, cutoff)
 
@@ -157,7 +158,7 @@ async def _drop(session: Connection, retired: _Partition, cutoff: datetime) -> R
             raise
         await make_months(session, [retired.month])
         await _move_and_drop(session, retired.name, cutoff)
-    return Removed((retired.name.removesuffix(RETIRED),))
+    return Removed((retired.name.removesuffix(_RETIRED),))
 
 
 async def _move_and_drop(session: Connection, name: str, cutoff: datetime) -> None:

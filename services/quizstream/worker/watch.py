@@ -9,14 +9,13 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from quizstream.runtime.kafka_access import KafkaAccess
-from quizstream.runtime.postgres import UNREACHABLE, connection, load_statements
+from quizstream.runtime.postgres import UNREACHABLE
+from quizstream.worker.backlog import stored_offsets
 from quizstream.worker.batch import TopicPartition
 from quizstream.worker.onlooker import onlooker
 
 # A log may end in what no consumer is given (marks of a foreign transaction): then replacing it does not help.
 LONGEST_PATIENCE_SECONDS: Final = 3600.0
-
-_SQL: Final = load_statements("quizstream.worker", "sql/store.sql")
 
 
 class Watch:
@@ -57,10 +56,7 @@ async def is_behind(database_url: str, access: KafkaAccess, partitions: Collecti
     try:
         async with onlooker(access) as looking:
             bounds = await looking.bounds(partitions)
-        async with connection(database_url, application_name="quizstream-watch") as session:
-            topics, numbers = [topic for topic, _ in partitions], [number for _, number in partitions]
-            rows = await session.fetch(_SQL["read_offsets"], topics, numbers)
+        stored = await stored_offsets(database_url, partitions, application_name="quizstream-watch")
     except (KafkaError, TimeoutError, asyncpg.PostgresError, *UNREACHABLE):
         return False
-    stored = {TopicPartition(row["topic"], row["partition"]): row["next_offset"] for row in rows}
     return any(stored.get(partition, 0) < end for partition, (_, end) in bounds.items())
